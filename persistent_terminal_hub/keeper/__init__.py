@@ -1,0 +1,1 @@
+"""The process that owns the PTYs and the journals. Standard library only."""
