@@ -36,7 +36,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             title="the OpenID Connect provider",
             oidc=True,
             groups_claim="groups",
-            register="register a confidential client (authorization code with PKCE) at your identity provider",
+            register="register a confidential client (authorization code, PKCE) at your identity provider",
         ),
         "google": Preset(
             title="Google",

@@ -94,9 +94,10 @@ def _convert(leaf: Leaf, text: str) -> Any:
     if leaf.kind is Kind.LIST:
         if trimmed.startswith("["):
             try:
-                return json.loads(trimmed)
+                items = json.loads(trimmed)
             except (ValueError, RecursionError):
                 return text
+            return items if all(isinstance(item, str) for item in items) else text
         return [part.strip() for part in text.split(",") if part.strip()]
     return text
 

@@ -10,9 +10,10 @@ import difflib
 import math
 import re
 import stat
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from persistent_terminal_hub.settings_schema import Group, Keys, Leaf
 
@@ -27,10 +28,10 @@ _TAG = "tag:yaml.org,2002:"
 # What the parser says, and what we say: its own words quote the text around the place.
 _SYNTAX = (
     ("expected a single document", "the file must hold one YAML document; a second one begins here"),
-    ("mapping values are not allowed", "a colon stands where none may; put the text in quotes if it belongs to it"),
+    ("mapping values are not allowed", "a colon stands where none may; quote the text if it belongs to it"),
     ("undefined alias", "a value begins with *, which is a reference in YAML; put it in quotes"),
     ("duplicate anchor", "a name after & is given twice"),
-    ("cannot start any token", "a character stands here (a tab, @, ` or %) with which no YAML value may begin;"
+    ("cannot start any token", "no YAML value may begin with the character here (a tab, @, ` or %);"
      " indent with spaces and put such values in quotes"),
     ("found unexpected end of stream", "the file ends inside quotes that were opened before"),
     ("could not find expected ':'", "a key has no colon after it"),
@@ -90,7 +91,7 @@ def _read_text(path: Path, content: FileContent) -> str | None:
         return None
     if len(data) > MAX_FILE_BYTES:
         content.problems.append(
-            f"{path} is larger than {MAX_FILE_BYTES // 1024} KiB, so it is not a settings file of this program."
+            f"{path} is larger than {MAX_FILE_BYTES // 1024} KiB, so it is not a settings file."
         )
         return None
     if b"\0" in data:
@@ -114,7 +115,11 @@ def _compose(text: str, path: Path, content: FileContent) -> Node | None:
         )
         return None
     try:
-        return YAML(typ="safe", pure=True).compose(text)
+        with warnings.catch_warnings():
+            # ruamel's warnings quote the lines around the place, secrets and all.
+            warnings.simplefilter("ignore")
+            node: Node | None = YAML(typ="safe", pure=True).compose(text)
+        return node
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
@@ -269,7 +274,7 @@ def _is_null(node: Node) -> bool:
     return bool(_id(node) == "scalar" and str(node.tag) == _TAG + "null")
 
 
-def _is_mapping(node: Node) -> bool:
+def _is_mapping(node: Node) -> TypeGuard[MappingNode]:
     return bool(_id(node) == "mapping" and str(node.tag) == _TAG + "map")
 
 

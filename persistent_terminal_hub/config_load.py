@@ -67,7 +67,7 @@ def _put(values: dict[str, Any], keys: Keys, value: Any) -> None:
 def _drop_half_characters(
     values: dict[str, Any], schema: Group, places: Mapping[Keys, str], problems: list[str]
 ) -> None:
-    """Takes out what JSON could not carry: bytes of the environment that are not UTF-8 arrive as surrogates."""
+    """Takes out what JSON cannot carry: bytes in variables that are not UTF-8 arrive as surrogates."""
     for leaf in schema.leaves():
         holder: Any = values
         for key in leaf.keys[:-1]:
@@ -102,6 +102,8 @@ def _sentence(
     keys = tuple(part for part in detail["loc"] if isinstance(part, str))
     member = next((m for m in schema.walk() if m.keys == keys), None)
     place = next((places[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in places), "")
+    if not place:  # something is missing beside what one variable sets
+        place = next((places[other] for other in places if other[:-1] == keys[:-1]), "")
     value: Any = values
     for part in detail["loc"]:
         try:

@@ -98,10 +98,10 @@ class SessionSettings(Section):
     """How long sessions live and how much of them is kept."""
 
     ttl_seconds: int = Field(
-        86400, ge=60, description="A session ends this long after its owner's last presence."
+        86400, ge=60, le=315_360_000, description="A session ends this long after its owner's last presence."
     )
     idle_lock_minutes: int = Field(
-        30, ge=0, description="Lock a workspace after this long without presence; 0: never."
+        30, ge=0, le=5_256_000, description="Lock a workspace after this long without presence; 0: never."
     )
     scrollback_bytes: int = Field(
         8 * Mebibyte, ge=64 * 1024, le=1024 * Mebibyte, description="Output kept per session, in bytes."
@@ -161,7 +161,7 @@ class WorkspaceSettings(Section):
 
     backend: Literal["auto", "docker", "process"] = Field(
         "auto",
-        description="`auto`: containers when a Docker Engine answers, else local processes without isolation.",
+        description="`auto`: containers when a Docker Engine answers, else processes without isolation.",
     )
     image: str = Field(
         "persistent-terminal-hub/workspace:latest", min_length=1, description="Image of a workspace."
@@ -172,7 +172,7 @@ class WorkspaceSettings(Section):
     max_per_user: int = Field(
         5, ge=1, le=1000, description="Named workspaces per user, besides the default one."
     )
-    max_running: int = Field(0, ge=0, description="Running workspaces in all; 0: no limit.")
+    max_running: int = Field(0, ge=0, le=1_000_000, description="Running workspaces in all; 0: no limit.")
     start_timeout_seconds: int = Field(
         120, ge=5, le=3600, description="A start that takes longer has failed."
     )

@@ -24,7 +24,8 @@ _PRIVATE = tuple(
     ipaddress.IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 )
 _PLACEHOLDER = re.compile(
-    r"<[^<>]*>|\$\{.*\}|your[-_ ].*|change[-_ ]?(this|me)|replace[-_ ]?(this|me)|placeholder|todo|x{3,}|\.{3}",
+    r"<[^<>]*>|\$\{.*\}|your[-_ ].*|(change|replace)[-_ ]?(this|me)|placeholder|todo|x{3,}|\.{3}"
+    r"|\*+",  # the mask that check-config prints
     re.IGNORECASE,
 )
 
@@ -150,14 +151,14 @@ def _subnet_problems(settings: Settings) -> Iterator[str]:
     prefix = settings.docker.subnet_prefix
     if not any(pool.subnet_of(private) for private in _PRIVATE):
         yield (
-            f"docker.subnetPool {pool} is not a private range; take a free part of 10.0.0.0/8, 172.16.0.0/12, "
-            "192.168.0.0/16 or 100.64.0.0/10."
+            f"docker.subnetPool {pool} is not a private range; take a free part of 10.0.0.0/8, "
+            "172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10."
         )
     # The first network is the hub's own.
     if prefix <= pool.prefixlen:
         yield (
-            f"docker.subnetPool {pool} is too small for networks of /{prefix}: it must hold the hub's and at least "
-            "one workspace's; enlarge the pool or raise docker.subnetPrefix."
+            f"docker.subnetPool {pool} is too small for networks of /{prefix}: it must hold the hub's and "
+            "at least one workspace's; enlarge the pool or raise docker.subnetPrefix."
         )
 
 
@@ -165,8 +166,8 @@ def _network_warnings(settings: Settings) -> Iterator[str]:
     server, docker, workspace = settings.server, settings.docker, settings.workspace
     if server.tls is None and not is_loopback(server.host):
         yield (
-            f"server.host {server.host} is reachable from other machines and TLS is off: passwords travel readable "
-            "unless a proxy in front adds TLS; set server.tls."
+            f"server.host {server.host} is reachable from other machines and TLS is off: passwords travel "
+            "readable unless a proxy in front adds TLS; set server.tls."
         )
     pool = ipaddress.IPv4Network(docker.subnet_pool)
     room = (1 << max(0, docker.subnet_prefix - pool.prefixlen)) - 1
@@ -176,7 +177,7 @@ def _network_warnings(settings: Settings) -> Iterator[str]:
             f"{workspace.max_running}."
         )
     if workspace.backend == "process":
-        yield "workspace.backend is process: workspaces are not isolated from each other or from this machine."
+        yield "workspace.backend is process: workspaces are not isolated from each other."
 
 
 def _auth_warnings(settings: Settings) -> Iterator[str]:
@@ -190,10 +191,10 @@ def _auth_warnings(settings: Settings) -> Iterator[str]:
     rules = (auth.allowed_users, auth.allowed_groups, auth.admin_users, auth.admin_groups)
     if not auth.allow_all and not any(rules):
         yield (
-            "Nobody can log in: set auth.allowedUsers, auth.allowedGroups, auth.adminUsers or auth.adminGroups "
-            "(or auth.allowAll)."
+            "Nobody can log in: set auth.allowedUsers, auth.allowedGroups, auth.adminUsers or "
+            "auth.adminGroups (or auth.allowAll)."
         )
     if not auth.groups_claim and (auth.allowed_groups or auth.admin_groups):
-        yield f"auth.allowedGroups and auth.adminGroups do nothing: {preset.title} lists no groups (auth.groupsClaim)."
+        yield f"auth.allowedGroups and auth.adminGroups do nothing: {preset.title} lists no groups."
     if not preset.oidc and auth.issuer:
         yield f"auth.issuer does nothing: {preset.title} has fixed addresses."

@@ -37,8 +37,8 @@ def reference_page() -> str:
     """docs/reference/settings.md: every key with its type, default, range and variable."""
     out = [
         "# Settings\n",
-        "<!-- Written by `persistent-terminal-hub settings-reference`; change the model, not this page. -->\n",
-        "Every setting has a default; with no file at all the hub serves on 127.0.0.1:8000 with local accounts.",
+        "<!-- Written by `persistent-terminal-hub settings-reference`; change the model. -->\n",
+        "Every setting has a default; with no file the hub serves on 127.0.0.1:8000 with local accounts.",
         "Keys are camelCase; snake_case is accepted too. A variable of the environment overrides the file.",
         "See [how to configure](../how-to/configure.md).\n",
     ]

@@ -27,7 +27,7 @@ class TlsFindings:
 
 
 def inspect_tls(cert_file: Path, key_file: Path, now: datetime | None = None) -> TlsFindings:
-    """Judges the two files at the time `now` (aware; the present if not given). Never raises for their content."""
+    """Judges the two files at the time `now` (aware; default: the present)."""
     now = datetime.now(UTC) if now is None else now
     problems: list[str] = []
     warnings: list[str] = []
@@ -112,7 +112,7 @@ def _judge_dates(
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now < begin:
         problems.append(
-            f"The TLS certificate {path} is not valid before {begin:%Y-%m-%d %H:%M} UTC; check this machine's clock."
+            f"The TLS certificate {path} is not valid before {begin:%Y-%m-%d %H:%M} UTC; is the clock right?"
         )
     elif now > end:
         problems.append(f"The TLS certificate {path} expired on {end:%Y-%m-%d %H:%M} UTC; renew it.")
@@ -137,7 +137,7 @@ def _judge_pair(
         )
     else:
         problems.append(
-            f"The TLS key {key_file} does not belong to the certificate {cert_file}; they must be made as a pair."
+            f"The TLS key {key_file} does not belong to the certificate {cert_file}; they must be a pair."
         )
 
 
