@@ -52,9 +52,6 @@ def settings_reference() -> None:
     click.echo(reference_page(), nl=False)
 
 
-# `serve` goes here: it imports persistent_terminal_hub.hub.serve inside the function.
-
-
 def _fail(problems: tuple[str, ...] | list[str]) -> NoReturn:
     for problem in problems:
         click.echo(f"error: {problem}", err=True)
