@@ -148,7 +148,7 @@ class PersistentTerminalManager(TerminalManager):
         if len(self.terminals) >= self.max_sessions:
             raise SessionError(
                 429,
-                f"This workspace runs {len(self.terminals)} sessions already; its limit is {self.max_sessions}.",
+                f"This workspace runs {len(self.terminals)} sessions; its limit is {self.max_sessions}.",
                 "End a session that you no longer need, then try again.",
             )
         session_id = uuid.uuid4().hex
@@ -198,9 +198,7 @@ class PersistentTerminalManager(TerminalManager):
         ended = self.ended.get(key) or next((e for e in reversed(self.ended.values()) if e.name == key), None)
         found = self.find_running(key) or ended
         if found is None:
-            raise SessionError(
-                404, "There is no such session.", "GET persistent-terminals/api/sessions lists them."
-            )
+            raise SessionError(404, "There is no such session.", "List the sessions to see which there are.")
         return found
 
     def rename(self, key: str, name: str) -> PersistentPty:

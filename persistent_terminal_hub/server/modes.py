@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from .sequences import ANSWERING_MODES, csi_text, private_modes, sequences
+from .sequences import ANSWERING_MODES, csi_text, private_modes, scanner
 
 #: Modes of one choice: setting one replaces the other, resetting any goes back to none (as xterm.js does).
 _ALTERNATE = frozenset({47, 1047, 1049})
@@ -36,7 +36,11 @@ _MAX_TITLE = 1024
 _REGION = re.compile(rb"[0-9]*(?:;[0-9]*)?r")
 _CURSOR_STYLE = re.compile(rb"[0-9]* q")
 _KEYS = re.compile(rb">4;[0-9]*m")
-_SGR = re.compile(rb"[0-9;:]*m")
+_SGR = re.compile(rb"\x1b\[[0-9;:]{0,200}m")
+_SGR_ENDS = (b"\x1b[m", b"\x1b[0m", b"\x1bc", b"\x1b[!p")
+_SGR_LOOK_BACK = 16 * 1024
+#: Sequences with plain numbers that change no mode followed here; attributes are looked for apart.
+_SCANNER = scanner(rb"@-Z`a-gi-km-oqs-z")
 _SGR_RESET = re.compile(rb"(?:0*;)*0*m")
 
 
@@ -69,7 +73,10 @@ class TerminalModes:
 
     def feed(self, data: bytes | bytearray, start: int, end: int) -> None:
         """Follow the sequences of `data[start:end]`, which begins and ends outside any sequence."""
-        for match in sequences(data, start, end):
+        reset = max(data.rfind(text, start, end) for text in _SGR_ENDS)
+        if reset >= 0:
+            self._sgr.clear()
+        for match in _SCANNER.finditer(data, start, end):
             if match.lastgroup == "csi" and match["final"] is not None:
                 self._csi(csi_text(match))
             elif match.lastgroup == "esc" and match["esc_final"] is not None:
@@ -78,6 +85,16 @@ class TerminalModes:
                 body = match["osc_body"]
                 if body[:2] in (b"0;", b"2;"):
                     self._title = body[2 : 2 + _MAX_TITLE].decode("utf-8", "ignore").encode()
+        # Attributes last: nearly every sequence sets some, and only the latest count.
+        for match in _SGR.finditer(data, max(start, reset, end - _SGR_LOOK_BACK), end):
+            text = match[0][2:]
+            if _SGR_RESET.fullmatch(text):
+                self._sgr.clear()
+                continue
+            # Repeating one attribute forever must not grow the list.
+            if text in self._sgr:
+                self._sgr.remove(text)
+            self._sgr = [*self._sgr[1 - _MAX_SGR :], text]
 
     def restore(self) -> bytes:
         """Sequences that bring a terminal from a reset to these modes; empty when there is nothing to do."""
@@ -106,14 +123,7 @@ class TerminalModes:
     def _csi(self, text: bytes) -> None:
         final = text[-1:]
         if final == b"m":
-            if _SGR_RESET.fullmatch(text):
-                self._sgr.clear()
-            elif _SGR.fullmatch(text) and len(text) < 256:
-                # Repeating one attribute forever must not grow the list.
-                if text in self._sgr:
-                    self._sgr.remove(text)
-                self._sgr = [*self._sgr[1 - _MAX_SGR :], text]
-            elif _KEYS.fullmatch(text):
+            if _KEYS.fullmatch(text):
                 self._keys = text
         elif final in (b"h", b"l"):
             private = private_modes(text)

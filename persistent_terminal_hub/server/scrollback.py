@@ -15,7 +15,7 @@ from __future__ import annotations
 import codecs
 
 from .modes import TerminalModes
-from .sequences import QuestionFilter, is_finished, sequences
+from .sequences import SEQUENCE, QuestionFilter, is_finished
 
 DEFAULT_LIMIT = 8 * 1024 * 1024
 
@@ -77,7 +77,9 @@ class Scrollback:
         position = need
         fallback: int | None = None
         # No sequence's body has an ESC, so the last one before `need` is far enough back to look from.
-        for match in sequences(data, max(data.rfind(b"\x1b", 0, need), 0), end):
+        start = data.rfind(b"\x1b", 0, need)
+        start = max(need - _LOOK_AHEAD, 0) if start < 0 else start
+        for match in SEQUENCE.finditer(data, start, end):
             if match.end() <= need:
                 continue
             if match.start() < need:

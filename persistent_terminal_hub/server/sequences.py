@@ -15,7 +15,6 @@ the middle of one finds its way back by itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 #: An unfinished sequence longer than this is passed on: no question is that long.
 MAX_HELD = 8192
@@ -25,28 +24,43 @@ _E = rb"\x1b[\x00-\x17\x19\x1c-\x1f\x7f]*+"
 # The body of a string: not C1. A lone C2 at the end may be the first half of one, so it counts as body.
 _OSC = rb"(?:[^\x07\x18\x1a\x1b\xc2]|\xc2(?![\x80-\x9f]))*+"
 _STR = rb"(?:[^\x18\x1a\x1b\xc2]|\xc2(?![\x80-\x9f]))*+"
-_END = rb"\x1b\\|\xc2\x9c|(?=[\x18\x1a\x1b\xc2])"
+# ESC ends a string whatever follows; at the end of the data it may be the first half of ST.
+_END = rb"\x1b\\|\xc2\x9c|(?=[\x18\x1a\xc2]|\x1b[^\\])"
 
-#: One sequence, finished or not: group `end` is missing (or the match reaches the end of the data) when not.
-SEQUENCE = re.compile(
-    rb"(?=[\x1b\xc2])(?:"
-    rb"(?P<csi>(?:"
-    + _E
-    + rb"\[|\xc2\x9b)(?P<csi_body>[\x00-\x17\x19\x1c-\x3f\x7f]*+)(?P<final>[\x40-\x7e])?)"
-    rb"|(?P<osc>(?:" + _E + rb"\]|\xc2\x9d)"
-    rb"(?P<osc_body>" + _OSC + rb")(?P<osc_end>\x07|" + _END + rb")?)"
-    rb"|(?P<dcs>(?:" + _E + rb"P|\xc2\x90)(?P<dcs_body>" + _STR + rb")(?P<dcs_end>" + _END + rb")?)"
-    rb"|(?P<str>(?:"
-    + _E
-    + rb"[X^_]|\xc2[\x98\x9e\x9f])(?P<str_body>"
-    + _STR
-    + rb")(?P<str_end>"
-    + _END
-    + rb")?)"
-    rb"|(?P<esc>" + _E + rb"[\x20-\x2f]*+(?P<esc_final>[\x30-\x7e])?)"
-    rb"|(?P<half>\xc2\Z)"
-    rb")"
+
+def _string(kind: bytes, introducer: bytes, body: bytes, end: bytes) -> bytes:
+    return (
+        rb"(?P<%b>(?:%b)(?P<%b_body>%b)" % (kind, introducer, kind, body)
+        # Either its end, or the end of the data where ESC may be half of one.
+        + rb"(?:(?P<%b_end>%b)|\x1b\Z)?)" % (kind, end)
+    )
+
+
+_SEQUENCE = b"|".join(
+    [
+        rb"(?P<csi>(?:%b\[|\xc2\x9b)(?P<csi_body>[\x00-\x17\x19\x1c-\x3f\x7f]*+)(?P<final>[\x40-\x7e])?)"
+        % _E,
+        _string(b"osc", _E + rb"\]|\xc2\x9d", _OSC, rb"\x07|" + _END),
+        _string(b"dcs", _E + rb"P|\xc2\x90", _STR, _END),
+        _string(b"str", _E + rb"[X^_]|\xc2[\x98\x9e\x9f]", _STR, _END),
+        rb"(?P<esc>%b[\x20-\x2f]*+(?P<esc_final>[\x30-\x7e])?)" % _E,
+        rb"(?P<half>\xc2\Z)",
+    ]
 )
+
+
+def scanner(boring: bytes = b"") -> re.Pattern[bytes]:
+    """A pattern that matches one sequence, finished or not; see `is_finished`.
+
+    With `boring`, final bytes as in a character class, a run of text and of such CSI sequences with plain
+    numbers is one match that belongs to no group, so that coloured output costs little.
+    """
+    run = rb"(?:[^\x1b\xc2]++|\x1b\[[0-9;:]*+[" + boring + rb"])++|" if boring else rb"(?=[\x1b\xc2])"
+    return re.compile(rb"%b(?:%b)" % (run, _SEQUENCE), re.DOTALL)
+
+
+SEQUENCE = scanner()
+_QUESTION_SCANNER = scanner(rb"@-Z`abd-mo-su-wyz")
 
 _ENDS = {"csi": "final", "osc": "osc_end", "dcs": "dcs_end", "str": "str_end", "esc": "esc_final"}
 _C0 = bytes(range(0x20)) + b"\x7f"
@@ -117,11 +131,6 @@ def private_modes(text: bytes) -> tuple[list[int], bool] | None:
     return [int(field or b"0") for field in fields], text[-1:] == b"h"
 
 
-def sequences(data: bytes | bytearray, start: int, end: int) -> Iterator[re.Match[bytes]]:
-    """Every sequence in `data[start:end]`, in order."""
-    return SEQUENCE.finditer(data, start, end)
-
-
 class QuestionFilter:
     """Removes questions from a stream of output; holds back what is not yet decided.
 
@@ -134,27 +143,43 @@ class QuestionFilter:
         self._defer = defer
         self._deferred = set(deferred)
         self._held = b""
+        # Whether an unfinished sequence was passed on right before what comes next.
+        self._open = False
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes, return those that may be passed on."""
         data = self._held + data
         self._held = b""
         if b"\x1b" not in data and b"\xc2" not in data:
+            self._open = self._open and not data
             return data.replace(b"\x05", b"")
         parts: list[bytes] = []
         kept = 0
-        for match in SEQUENCE.finditer(data):
+        # Where the latest sequence that nothing has finished ends; what cuts it short begins there.
+        open_until = 0 if self._open else -1
+        rest = len(data)
+        for match in _QUESTION_SCANNER.finditer(data):
+            kind = match.lastgroup
+            if kind is None:
+                continue
             if not is_finished(match):
-                if match.end() == len(data) and match.end() - match.start() <= MAX_HELD:
-                    parts.append(data[kept : match.start()])
-                    self._held = data[match.start() :]
-                    kept = len(data)
+                if len(match[0]) <= MAX_HELD:
+                    rest = match.start()
+                else:
+                    open_until = rest
                 break
             replacement = self._replacement(match)
             if replacement is not None:
+                # What this sequence cut short must stay cut short.
+                if open_until == match.start() and not replacement.startswith(b"\x1b"):
+                    replacement = (b"\x1b\\" if match[0][0] == 0x1B else b"\x18") + replacement
                 parts += (data[kept : match.start()], replacement)
                 kept = match.end()
-        parts.append(data[kept:])
+            elif not match[_ENDS[kind]]:
+                open_until = match.end()
+        parts.append(data[kept:rest])
+        self._held = data[rest:]
+        self._open = open_until == rest
         # ENQ asks for the answerback wherever it stands; inside a string it is ignored anyway.
         return b"".join(parts).replace(b"\x05", b"")
 

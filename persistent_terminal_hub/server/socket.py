@@ -38,6 +38,7 @@ class SessionSocket(TermSocket):
         self._cursor: Cursor | None = None
         self._in_flight = 0
         self._closing = False
+        self._session_ended = False
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """Check the user and the name as the stock socket does, then upgrade."""
@@ -57,8 +58,7 @@ class SessionSocket(TermSocket):
         WebSocketMixin.open(self, url_component)
         session = self.term_manager.find_running(str(url_component))
         if session is None:  # it ended during the upgrade
-            self._send(["disconnect", 1])
-            self.close()
+            self.on_pty_died()
             return
         self.terminal: PersistentPty | None = session
         self.term_name = session.term_name
@@ -79,6 +79,10 @@ class SessionSocket(TermSocket):
             text = cursor.next(MESSAGE)
             if text:
                 self._send(["stdout", text])
+        if self._session_ended and not self._closing and (cursor is None or cursor.at_head):
+            self._send(["disconnect", 1])
+            self._closing = True
+            self.close()
 
     async def on_message(self, message: str | bytes) -> None:  # type: ignore[override]
         """Take one message of the client."""
@@ -115,16 +119,10 @@ class SessionSocket(TermSocket):
         self._send(["stdout", text])
 
     def on_pty_died(self) -> None:
-        """Send the rest, say that the session has ended, and close."""
-        cursor = self._cursor
-        # A client that lags gets what fits: its connection must not keep an ended session's output.
-        self.pump()
-        self._cursor = None
-        del cursor
-        self._send(["disconnect", 1])
-        self._closing = True
+        """Send the rest, however long that takes, then say that the session has ended, and close."""
+        self._session_ended = True
         self.terminal = None
-        self.close()
+        self.pump()
 
     def _send(self, content: list[Any]) -> None:
         payload = json.dumps(content, ensure_ascii=False).encode()
