@@ -1,8 +1,5 @@
 """JupyterHub's configuration: everything comes from the settings (PTH_CONFIG names their file)."""
 
-from persistent_terminal_hub.hub.configure import configure, take_data_dir
-from persistent_terminal_hub.settings import load_settings
+from persistent_terminal_hub.hub.configure import configure_from_file
 
-settings = load_settings()
-take_data_dir(settings)
-configure(get_config(), settings)  # noqa: F821  (JupyterHub provides get_config)
+configure_from_file(get_config())  # noqa: F821  (JupyterHub provides get_config)

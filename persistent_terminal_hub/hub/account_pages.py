@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from persistent_terminal_hub.hub.authenticator import LocalAuthenticator
 
 
-class AccountHandler(BaseHandler):  # type: ignore[misc]
+class AccountHandler(BaseHandler):
     """What the pages share."""
 
     @property
@@ -125,6 +125,8 @@ class AccountsHandler(AccountHandler):
         elif action == "discard":
             self.accounts.discard(username)
             done = f"The account {username} was discarded."
+        elif action == "password" and not self._may_set_password(username):
+            problem = "Only an administrator may set the password of an administrator."
         elif action == "password":
             problem = await self.accounts.set_password(username, self.field("password"))
             done = "" if problem else f"{username} has a new password."
@@ -135,6 +137,12 @@ class AccountsHandler(AccountHandler):
         if not problem:
             self.log.info("Account %s: %s by %s", username, action, self.current_user.name)
         await self._list(422 if problem else 200, problem=problem, done=done)
+
+    def _may_set_password(self, username: str) -> bool:
+        """Whoever may manage users without being an administrator must not become one this way."""
+        target = self.find_user(username)
+        administrator = username in self.accounts.admin_users or (target is not None and target.admin)
+        return bool(self.current_user.admin or not administrator)
 
     async def _list(self, status: int = 200, **values: Any) -> None:
         accounts = sorted(

@@ -30,14 +30,17 @@ FIRST_ADMIN = "admin"
 #: bcrypt reads no more than this.
 MAXIMUM_PASSWORD_BYTES = 72
 
-USERNAME_RULE = "A user name has 1 to 64 characters: small letters, digits, and . _ @ - inside; it begins with a letter or digit."
+USERNAME_RULE = (
+    "A user name has 1 to 64 characters: small letters, digits, and . _ @ - inside; "
+    "it begins with a letter or digit."
+)
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 
 WRONG_PASSWORD = "Wrong user name or password."  # noqa: S105
 NOT_APPROVED = "Your account waits for an administrator's approval. Try again once it has been given."
 
 
-class LocalAuthenticator(NativeAuthenticator):  # type: ignore[misc]
+class LocalAuthenticator(NativeAuthenticator):
     """Accounts of this hub. An administrator's approval is the allow-list: nothing else lets anybody in.
 
     Of nativeauthenticator it uses the table of accounts (bcrypt hashes) and the list of common passwords.
@@ -237,7 +240,7 @@ def _hand_out(password: str, pipe: str) -> None:
     print(f"First administrator: user {FIRST_ADMIN}, password {password}", file=sys.stderr, flush=True)
 
 
-class OAuth2Authenticator(GenericOAuthenticator):  # type: ignore[misc]
+class OAuth2Authenticator(GenericOAuthenticator):
     """An identity provider by OAuth 2.0 or OpenID Connect. Nobody is allowed until the settings name them."""
 
     provider_name = Unicode("the identity provider", help="What sentences call it.").tag(config=True)
@@ -253,7 +256,8 @@ class OAuth2Authenticator(GenericOAuthenticator):  # type: ignore[misc]
             raise HTTPError(
                 403,
                 f"{self.provider_name} did not tell your user name (claim {claim}). "
-                "An administrator can name another claim with auth.usernameClaim, or ask for more with auth.scopes.",
+                "An administrator can name another claim with auth.usernameClaim, "
+                "or ask for more with auth.scopes.",
             )
         if claim == "email" and user_info.get("email_verified") not in (True, "true"):
             # An address that the provider never checked could be anybody's.
@@ -283,7 +287,8 @@ class OAuth2Authenticator(GenericOAuthenticator):  # type: ignore[misc]
             if 400 <= error.code < 500:
                 raise HTTPError(
                     403,
-                    f"{self.provider_name} refused this login: start again. If it goes on, tell an administrator.",
+                    f"{self.provider_name} refused this login: start again. "
+                    "If it goes on, tell an administrator.",
                 ) from None
             raise HTTPError(503, f"{self.provider_name} does not answer: try again in a moment.") from None
         except OSError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import docker
+
 from persistent_terminal_hub.hub.data_dir import DataDir, write_private
 from persistent_terminal_hub.settings import DockerSettings, Settings
 
@@ -12,8 +14,8 @@ Backend = Literal["docker", "process"]
 
 #: What every user of the embedded backend must know; shown on the console and on every page.
 NOT_ISOLATED = (
-    "Workspaces on this hub are not isolated from each other: they run as local processes of one system user, "
-    "so whoever has a terminal here can read the files of everybody else and of the hub."
+    "Workspaces on this hub are not isolated from each other: they run as local processes of one "
+    "system user, so whoever has a terminal here can read the files of everybody else and of the hub."
 )
 
 #: Seconds within which an engine has to answer a ping.
@@ -57,16 +59,16 @@ def choose(
             return Choice("docker", "Workspaces are containers, as before.")
         return Choice(
             "docker",
-            f"{away} This hub has used containers before, so it does not fall back to local processes without "
-            "isolation; set workspace.backend to process if that is what you want.",
+            f"{away} This hub has used containers before, so it does not fall back to local processes "
+            "without isolation; set workspace.backend to process if that is what you want.",
             warning=True,
         )
     if remembered == "process" and has_process_workspaces:
         if engine_answers:
             return Choice(
                 "process",
-                "Workspaces stay local processes because some exist already, although a Docker Engine answers now; "
-                "set workspace.backend to docker to use containers from here on.",
+                "Workspaces stay local processes because some exist already, although a Docker Engine "
+                "answers now; set workspace.backend to docker to use containers from here on.",
                 warning=True,
             )
         return Choice("process", "Workspaces are local processes, as before: no Docker Engine answers.")
@@ -75,15 +77,17 @@ def choose(
     return Choice("process", "Workspaces are local processes: no Docker Engine answers.")
 
 
-def engine_answers(docker: DockerSettings) -> bool:
-    """Whether a Docker Engine answers a ping within `PING_SECONDS`."""
-    import docker as docker_sdk
+def docker_client(settings: DockerSettings) -> docker.DockerClient:
+    """A client of the engine that the settings name, for a quick question."""
+    if settings.host:
+        return docker.DockerClient(base_url=settings.host, timeout=PING_SECONDS)
+    return docker.from_env(timeout=PING_SECONDS)
 
+
+def engine_answers(settings: DockerSettings) -> bool:
+    """Whether a Docker Engine answers a ping within `PING_SECONDS`."""
     try:
-        if docker.host:
-            client = docker_sdk.DockerClient(base_url=docker.host, timeout=PING_SECONDS)
-        else:
-            client = docker_sdk.from_env(timeout=PING_SECONDS)
+        client = docker_client(settings)
         try:
             return bool(client.ping())
         finally:

@@ -6,23 +6,40 @@ import ipaddress
 import logging
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from persistent_terminal_hub.auth_presets import preset_of
 from persistent_terminal_hub.hub import backend as backends
-from persistent_terminal_hub.hub.data_dir import DataDir
-from persistent_terminal_hub.hub.oidc_discovery import Endpoints, discover
-from persistent_terminal_hub.settings import Settings
+from persistent_terminal_hub.hub.data_dir import DataDir, DataDirError
+from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, Endpoints, discover
+from persistent_terminal_hub.hub.preflight import has_address
+from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
 
 log = logging.getLogger("persistent_terminal_hub")
+
+
+class ConfigurationError(Exception):
+    """The hub cannot start now; the text says why and what to do."""
 
 
 def share_dir() -> Path:
     """Our files under share/: in the source tree when run from one, else in the installed prefix."""
     source = Path(__file__).resolve().parents[2] / "share" / "persistent-terminal-hub"
     return source if source.is_dir() else Path(sys.prefix) / "share" / "persistent-terminal-hub"
+
+
+def configure_from_file(c: Any) -> None:
+    """What jupyterhub_config.py does; a problem ends the hub with a sentence."""
+    try:
+        settings = load_settings()
+        take_data_dir(settings)
+        configure(c, settings)
+    except (ConfigurationError, DataDirError, DiscoveryError, SettingsError) as error:
+        # SystemExit, because JupyterHub would print a stack trace for anything else.
+        raise SystemExit(f"error: {error}") from None
 
 
 def configure(c: Any, settings: Settings) -> None:
@@ -41,7 +58,10 @@ def configure(c: Any, settings: Settings) -> None:
 
 
 def take_data_dir(settings: Settings) -> None:
-    """Refuse to be the second hub on a data directory; `serve` hands its lock down, else we take it ourselves."""
+    """Refuse to be the second hub on a data directory.
+
+    `serve` hands its lock down; a hub that was started otherwise takes it itself.
+    """
     inherited = os.environ.pop("PTH_LOCK_FD", "")
     if not inherited:
         data = DataDir(settings.data_dir)
@@ -117,10 +137,31 @@ def _limits(c: Any, settings: Settings) -> None:
 
 
 def _docker(c: Any, settings: Settings, data: DataDir) -> None:
-    from persistent_terminal_hub.hub import spawner
-
     c.JupyterHub.spawner_class = "persistent_terminal_hub.hub.spawner.PersistentTerminalSpawner"
-    spawner.configure_spawner(c, settings, data.hub_id())
+    c.PersistentTerminalSpawner.settings = settings
+    c.PersistentTerminalSpawner.hub_id = data.hub_id()
+    _hub_network(settings, data)
+
+
+def _hub_network(settings: Settings, data: DataDir) -> None:
+    """Make the network whose gateway the hub binds to; an engine that is away may have left it behind."""
+    # By name, because only a hub that uses containers needs this module.
+    networks = import_module("persistent_terminal_hub.hub.networks")
+    problem = ""
+    try:
+        client = backends.docker_client(settings.docker).api
+        networks.ensure_hub_network(client, settings, data.hub_id())
+    except Exception as error:  # docker-py's, requests' or the spawner's: each says why in its text
+        problem = str(error)
+    address = hub_host(settings, "docker")
+    if has_address(address):
+        if problem:
+            log.warning("Docker: %s", problem)
+        return
+    raise ConfigurationError(
+        f"The hub's network on the Docker Engine is missing ({problem or address + ' is no address here'}): "
+        "start the engine, or choose another docker.subnetPool. The hub tries again by itself."
+    )
 
 
 def _process(c: Any, settings: Settings, data: DataDir) -> None:

@@ -52,8 +52,8 @@ class DataDir:
             probe.unlink()
         except OSError as error:
             raise DataDirError(
-                f"The data directory {self.path} cannot be written ({error.strerror}): make it belong to the user "
-                "that serves, or name another one with the setting dataDir."
+                f"The data directory {self.path} cannot be written ({error.strerror}): make it belong to "
+                "the user that serves, or name another one with the setting dataDir."
             ) from None
 
     def hub_id(self) -> str:

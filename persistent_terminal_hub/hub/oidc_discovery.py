@@ -103,7 +103,8 @@ def _from_cache(issuer: str, cache: Path, why: str) -> Endpoints:
         endpoints = read_document(issuer, json.loads(cache.read_text()))
     except (OSError, ValueError, DiscoveryError):
         raise DiscoveryError(
-            f"{url} {why}, and nothing is known from an earlier start: check auth.issuer and the network, then retry."
+            f"{url} {why}, and nothing is known from an earlier start: check auth.issuer and the network, "
+            "then retry."
         ) from None
     return Endpoints(
         endpoints.issuer,

@@ -27,13 +27,26 @@ class Port:
     what: str
 
 
-def ports_of(settings: Settings) -> list[Port]:
+def has_address(address: str) -> bool:
+    """Whether this machine has the address now."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def ports_of(settings: Settings, hub_address: str) -> list[Port]:
     """The ports of the proxy, its API and the hub."""
     server = settings.server
+    hub = Port(hub_address, server.hub_port, "server.hubPort", "the hub")
     return [
         Port(server.host, server.port, "server.port", "the public address"),
         Port("127.0.0.1", server.proxy_api_port, "server.proxyApiPort", "the proxy's API"),
-        Port("127.0.0.1", server.hub_port, "server.hubPort", "the hub"),
+        # The address of a network that Docker has yet to make: nobody listens there.
+        *([hub] if has_address(hub_address) else []),
     ]
 
 
@@ -52,7 +65,7 @@ def problem_with_port(port: Port) -> str:
         if error.errno == errno.EADDRINUSE:
             return f"Another program listens on {where} already: stop it, or {choose}."
         if error.errno == errno.EACCES:
-            return f"Only root may listen on {where}: {choose} (above 1023), or allow it with setcap or a sysctl."
+            return f"Only root may listen on {where}: {choose} (above 1023), or allow it with a sysctl."
         if error.errno == errno.EADDRNOTAVAIL:
             return (
                 f"This machine has no address {port.host}: set server.host to one of its own, or to 0.0.0.0."
@@ -82,8 +95,8 @@ def problem_with_disk(path: Path, needed: int = NEEDED_BYTES) -> str:
     if free >= needed:
         return ""
     return (
-        f"Only {free // 2**20} MiB are free where the data directory {path} is, and the hub needs {needed // 2**20}: "
-        "make room, or move it with the setting dataDir."
+        f"Only {free // 2**20} MiB are free where the data directory {path} is, and the hub needs "
+        f"{needed // 2**20}: make room, or move it with the setting dataDir."
     )
 
 
@@ -107,7 +120,7 @@ def find_proxy() -> tuple[list[str], str]:
     if node is None:
         return (
             [],
-            "Node is missing, which the proxy needs: install the hub's packages again (make run), or Node >= 20.",
+            "Node is missing, which the proxy needs: run `make run`, which brings it, or install Node 20.",
         )
     script = shutil.which("configurable-http-proxy", path=path)
     if script is None:

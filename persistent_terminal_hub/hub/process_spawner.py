@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import importlib.util
 import os
 import re
 import signal
@@ -64,12 +65,16 @@ def make_private(path: Path) -> None:
             directory.chmod(0o700)
 
 
-class PersistentProcessSpawner(LocalProcessSpawner):  # type: ignore[misc]
+class PersistentProcessSpawner(LocalProcessSpawner):
     """Starts a workspace as a process group of its own, finds it again after a restart of the hub."""
 
     data_dir = Unicode(help="The hub's data directory (absolute).").tag(config=True)
     hub_id = Unicode(help="Which hub this is.").tag(config=True)
     stop_timeout = Integer(10, help="Seconds between TERM and KILL at a stop.").tag(config=True)
+
+    # Declared by the parents, untyped.
+    pid: int
+    port: int
 
     #: Start time of `pid` in clock ticks since boot: the same number with another start is another process.
     started_at = Integer(0)
@@ -178,7 +183,7 @@ class PersistentProcessSpawner(LocalProcessSpawner):  # type: ignore[misc]
         if self._adopted and self._check_pending:
             # At its start the hub stops every server that does not answer within http_timeout. A server
             # that is slow, or just being restarted by the keeper, must not cost its terminals: wait here.
-            while self._alive() and not await self._answers():
+            while self._alive() and not await self._answers():  # noqa: ASYNC110  (other processes)
                 await asyncio.sleep(1)
             if not self._alive():
                 self.clear_state()
@@ -206,7 +211,7 @@ class PersistentProcessSpawner(LocalProcessSpawner):  # type: ignore[misc]
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGTERM)
             deadline = asyncio.get_running_loop().time() + (1 if now else self.stop_timeout)
-            while self._alive() and asyncio.get_running_loop().time() < deadline:
+            while self._alive() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
@@ -225,9 +230,7 @@ class PersistentProcessSpawner(LocalProcessSpawner):  # type: ignore[misc]
 
 def default_command() -> list[str]:
     """The contract's command of a workspace: the keeper, with the Jupyter server as its child."""
-    import importlib.util
-
-    if importlib.util.find_spec("persistent_terminal_hub.keeper.__main__") is None:
-        return [sys.executable, "-m", "jupyterhub.singleuser"]
-    keeper = [sys.executable, "-m", "persistent_terminal_hub.keeper", "--"]
-    return [*keeper, sys.executable, "-m", "persistent_terminal_hub.server.singleuser"]
+    # Until the extension's server is there (issue 2, point 7), the stock one.
+    ours = "persistent_terminal_hub.server.singleuser"
+    server = ours if importlib.util.find_spec(ours) else "jupyterhub.singleuser"
+    return [sys.executable, "-m", "persistent_terminal_hub.keeper", "--", sys.executable, "-m", server]

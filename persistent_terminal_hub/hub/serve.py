@@ -88,11 +88,14 @@ async def _serve(settings: Settings, config: Path | None, reset_admin_password: 
     data.prepare()
     async with step("Waiting until the data directory is free"):
         lock = await _lock(data)
+    async with step("Asking the Docker Engine"):
+        choice = await asyncio.to_thread(backend.resolve, settings, data)
+    say(f"{'warning: ' if choice.warning else ''}{choice.reason}")
     proxy_command, missing = preflight.find_proxy()
     problems = [
         *([missing] if missing else []),
         *filter(None, [preflight.problem_with_disk(data.path)]),
-        *preflight.problems_with_ports(preflight.ports_of(settings)),
+        *preflight.problems_with_ports(preflight.ports_of(settings, hub_host(settings, choice.backend))),
     ]
     if problems:
         return complain(problems)
@@ -101,10 +104,11 @@ async def _serve(settings: Settings, config: Path | None, reset_admin_password: 
             endpoints = await asyncio.to_thread(discover, settings.auth.issuer, data.discovery_cache)
         if endpoints.warning:
             say(f"warning: {endpoints.warning}")
-    async with step("Asking the Docker Engine"):
-        choice = await asyncio.to_thread(backend.resolve, settings, data)
-    say(f"{'warning: ' if choice.warning else ''}{choice.reason}")
     return await _run(settings, config, data, choice, proxy_command, lock, reset_admin_password)
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 async def _lock(data: DataDir) -> int:
@@ -148,15 +152,19 @@ async def _run(
         "PYTHONUNBUFFERED": "1",
     }
     if config is not None:
-        environment["PTH_CONFIG"] = str(config.absolute())
+        environment["PTH_CONFIG"] = os.path.abspath(config)  # noqa: ASYNC240, PTH100  (touches no disk)
     if reset_admin_password:
         environment["PTH_RESET_ADMIN_PASSWORD"] = "1"  # noqa: S105  (a switch)
     hub = supervisor.start(hub_spec(settings, environment, hub_origin, (lock, password_end)))
 
-    stopping = asyncio.create_task(stop.wait())
-    ready = asyncio.gather(proxy.ready.wait(), hub.ready.wait())
+    async def both_ready() -> None:
+        await proxy.ready.wait()
+        await hub.ready.wait()
+
+    stopping = asyncio.create_task(_wait(stop))
+    ready = asyncio.create_task(both_ready())
     try:
-        await asyncio.wait([stopping, ready], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({stopping, ready}, return_when=asyncio.FIRST_COMPLETED)
         # A restarted hub must not set another password.
         environment.pop("PTH_RESET_ADMIN_PASSWORD", None)
         if not stop.is_set():
@@ -179,7 +187,7 @@ def proxy_spec(
         *command,
         *("--ip", server.host, "--port", str(server.port)),
         *("--api-ip", "127.0.0.1", "--api-port", str(server.proxy_api_port)),
-        # The hub adds this route too; from here it exists before the hub is up and after a restart of the proxy.
+        # The hub adds this route too; this way it also exists before the hub is up.
         *("--default-target", hub_origin),
         *("--error-target", f"{hub_origin}{server.base_url}hub/error"),
         *("--log-level", "info" if settings.log_level == "DEBUG" else "warn"),

@@ -156,7 +156,7 @@ class Supervisor:
             return await process.wait()
         finally:
             waiting.cancel()
-            # What it said last may say why it ended. Its own children may hold the pipe: do not wait for ever.
+            # What it said last may say why it ended; its own children may hold the pipe open for ever.
             with contextlib.suppress(TimeoutError, asyncio.CancelledError):
                 await asyncio.wait_for(output, 1.0)
 

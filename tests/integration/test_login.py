@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from .hub_fixtures import Browser, Serve, page_text
+from tests.integration.hub_fixtures import Browser, Serve, page_text
 
 WRONG = "Wrong user name or password."
 GOOD = "correct horse battery"
