@@ -21,6 +21,10 @@ from persistent_terminal_hub.settings import Settings, SettingsError, load_setti
 log = logging.getLogger("persistent_terminal_hub")
 
 
+#: The supervisor as the hub knows it.
+SUPERVISOR = "supervisor"
+
+
 class ConfigurationError(Exception):
     """The hub cannot start now; the text says why and what to do."""
 
@@ -121,8 +125,9 @@ def _hub(c: Any, settings: Settings, data: DataDir, backend: backends.Backend) -
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.auth_token = data.proxy_token()
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{settings.server.proxy_api_port}"
-    # A restarted proxy has no routes until this check gives them back.
-    c.JupyterHub.proxy_check_interval = 5
+    # A restarted proxy has no routes: the supervisor asks the hub to give them back (POST /hub/api/proxy).
+    c.JupyterHub.services = [{"name": SUPERVISOR, "api_token": data.supervisor_token(), "display": False}]
+    c.JupyterHub.load_roles = [{"name": SUPERVISOR, "scopes": ["proxy"], "services": [SUPERVISOR]}]
     c.Spawner.environment = workspace_environment(settings, notice)
 
 

@@ -33,6 +33,7 @@ class DataDir:
         self.database = self.path / "jupyterhub.sqlite"
         self.cookie_secret = self.path / "cookie_secret"
         self.proxy_token_file = self.path / "proxy_token"
+        self.supervisor_token_file = self.path / "supervisor_token"
         self.hub_id_file = self.path / "hub-id"
         self.backend_file = self.path / "backend"
         self.lock_file = self.path / "lock"
@@ -63,6 +64,10 @@ class DataDir:
     def proxy_token(self) -> str:
         """What the hub shows the proxy; made once so that a restarted hub still rules a running proxy."""
         return _made_once(self.proxy_token_file, lambda: secrets.token_hex(32))
+
+    def supervisor_token(self) -> str:
+        """With it the supervisor asks the hub to give a restarted proxy its routes; it may do nothing else."""
+        return _made_once(self.supervisor_token_file, lambda: secrets.token_hex(32))
 
     def lock(self) -> int:
         """Take the directory for this process; returns the descriptor that holds it.

@@ -133,6 +133,12 @@ class PersistentProcessSpawner(LocalProcessSpawner):
         self.boot_id = ""
         self._adopted = False
 
+    def get_args(self) -> list[str]:
+        """Called at a start: what follows the command."""
+        args: list[str] = super().get_args()
+        # The server refuses root unless told; whoever serves as root was warned by `serve`.
+        return [*args, "--allow-root"] if os.geteuid() == 0 else args
+
     async def start(self) -> tuple[str, int]:
         """Start the workspace's first process; returns where its server will listen."""
         self._adopted = False

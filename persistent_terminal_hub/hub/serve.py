@@ -91,6 +91,8 @@ async def _serve(settings: Settings, config: Path | None, reset_admin_password: 
     async with step("Asking the Docker Engine"):
         choice = await asyncio.to_thread(backend.resolve, settings, data)
     say(f"{'warning: ' if choice.warning else ''}{choice.reason}")
+    if choice.backend == "process" and os.geteuid() == 0:
+        say("warning: workspaces will run as root: whoever has a terminal rules this machine.")
     proxy_command, missing = preflight.find_proxy()
     problems = [
         *([missing] if missing else []),
@@ -203,7 +205,20 @@ def proxy_spec(
     async def is_ready() -> bool:
         return await _answers(HTTPRequest(f"{api}/api/routes", headers={"Authorization": f"token {token}"}))
 
-    return ChildSpec("proxy", argv, environment, (lock,), is_ready)
+    async def give_routes_back() -> None:
+        request = HTTPRequest(
+            f"{hub_origin}{server.base_url}hub/api/proxy",
+            method="POST",
+            body="",
+            headers={"Authorization": f"token {data.supervisor_token()}"},
+        )
+        # A hub that is away as well gives the routes back by itself when it starts.
+        for _ in range(60):
+            if await _answers(request):
+                return
+            await asyncio.sleep(1)
+
+    return ChildSpec("proxy", argv, environment, (lock,), is_ready, give_routes_back)
 
 
 def hub_spec(

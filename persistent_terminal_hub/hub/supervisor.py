@@ -62,6 +62,8 @@ class ChildSpec:
     pass_fds: tuple[int, ...] = ()
     #: True once the child does its work; asked again and again until then.
     is_ready: Callable[[], Awaitable[bool]] | None = None
+    #: Awaited whenever the child is ready again after it ended.
+    on_restart: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass
@@ -73,6 +75,7 @@ class Child:
     process: asyncio.subprocess.Process | None = None
     task: asyncio.Task[None] | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    starts: int = 0
 
 
 def die_with_parent(parent: int) -> Callable[[], None]:
@@ -124,6 +127,7 @@ class Supervisor:
     async def _keep(self, child: Child) -> None:
         while not self._stopping:
             began = time.monotonic()
+            child.starts += 1
             returncode = await self._run_once(child)
             child.ready.clear()
             if self._stopping:
@@ -170,6 +174,10 @@ class Supervisor:
                     self._say(f"Waiting for {child.spec.name} to answer ({time.monotonic() - began:.0f} s).")
                     said = min(said * 2, said + 30)
         child.ready.set()
+        if child.starts > 1:
+            self._say(f"{child.spec.name} is back.")
+            if child.spec.on_restart is not None:
+                await child.spec.on_restart()
 
 
 async def relay(stream: asyncio.StreamReader, prefix: str) -> None:

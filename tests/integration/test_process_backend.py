@@ -23,7 +23,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     serve = Serve(
         tmp_path_factory.mktemp("process") / "data",
         "workspace: {backend: process, stopTimeoutSeconds: 5}\n",
-        base_url="/pre fix/".replace(" ", "-"),
+        base_url="/pre-fix/",
     )
     serve.start().wait_ready()
     yield serve
@@ -68,7 +68,9 @@ class Terminal:
         answer = requests.post(self.base + "api/terminals", headers=self.headers, timeout=30)
         assert answer.ok, answer.text
         url = self.base.replace("http", "ws", 1) + "terminals/websocket/" + answer.json()["name"]
-        self.socket = websockets.sync.client.connect(url, additional_headers=self.headers)
+        self.socket = websockets.sync.client.connect(  # type: ignore
+            url, additional_headers=self.headers
+        )
 
     def run(self, command: str, expect: str, seconds: float = 15) -> str:
         self.socket.send(json.dumps(["stdin", command + "\r"]))
