@@ -23,7 +23,6 @@ from persistent_terminal_hub.keeper.journal import (
     Resize,
 )
 
-
 PERIOD = 251 * 256
 TABLE = bytes((n * 7 + n // 251) & 0xFF for n in range(PERIOD)) * 2
 
