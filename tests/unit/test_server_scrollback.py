@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases
 """The scrollback and its cursors, against a plain model."""
 
 from __future__ import annotations
