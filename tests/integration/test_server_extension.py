@@ -102,13 +102,16 @@ class Terminal:
     def read(self, pattern: str, seconds: float = 15) -> re.Match[str]:
         """Read until the text matches."""
         end = time.monotonic() + seconds
-        while not (found := re.search(pattern, self.text)):
+        fresh = self.text
+        while not (found := re.search(pattern, fresh)):
             try:
                 message = json.loads(self.socket.recv(max(end - time.monotonic(), 0.01)))
             except (TimeoutError, ConnectionClosed) as error:
                 raise AssertionError(f"{pattern!r} is not in {self.text[-600:]!r}") from error
             if message[0] == "stdout":
+                # Patterns are short; what was searched once need not be searched whole again.
                 self.text += message[1]
+                fresh = self.text[-len(message[1]) - 4096 :]
             self.disconnected = self.disconnected or message == ["disconnect", 1]
         return found
 
@@ -305,7 +308,7 @@ def test_a_stalled_client_costs_nothing(server: Server, name: str) -> None:
     pid = server.sessions("GET", "/" + name)["pid"]
     assert pid
     driver = server.attach(name)
-    # About 100 MB: 78 characters and a number a line.
+    # 100 MB: 78 characters and a number a line.
     driver.type("awk 'BEGIN{for(i=1;i<=1150000;i++)printf \"%08d %078d\\n\",i,0}'; echo fin''ished\r")
     driver.close()
     started = time.monotonic()
