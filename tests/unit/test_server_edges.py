@@ -97,7 +97,8 @@ def transform(notice: str, method: str = "GET") -> Any:
     application = Application()
     add_notice(application, notice)
     [cls] = application.transforms
-    return cls(HTTPServerRequest(start_line=RequestStartLine(method, "/", "HTTP/1.1"), connection=Mock()))
+    line, headers = RequestStartLine(method, "/", "HTTP/1.1"), HTTPHeaders({"Host": "h"})
+    return cls(HTTPServerRequest(start_line=line, headers=headers, connection=Mock()))
 
 
 def html_headers(**more: str) -> HTTPHeaders:

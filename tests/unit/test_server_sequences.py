@@ -103,20 +103,20 @@ def run(data: bytes, cuts: list[int]) -> bytes:
     return b"".join(parts) + question_filter.flush()
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(streams, st.lists(st.integers(0, 80), max_size=6))
 def test_exactly_the_questions_go(data: bytes, cuts: list[int]) -> None:
     data += b"\x18."  # nothing is left open at the end
     assert events(run(data, cuts)) == [event for event in events(data) if not is_question(event)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(streams, st.lists(st.integers(0, 80), max_size=8))
 def test_splits_change_nothing(data: bytes, cuts: list[int]) -> None:
     assert run(data, cuts) == run(data, [])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=8))
 def test_any_bytes(data: bytes, cuts: list[int]) -> None:
     assert run(data, cuts) == run(data, [])
