@@ -109,7 +109,7 @@ class PersistentPty(PtyWithClients):
             "created": iso(self.created),
             "last_input": iso(self.last_input),
             "last_output": iso(self.last_output),
-            "last_attached": iso(now() if self.clients else self.last_attached),
+            "last_attached": iso(self.last_attached),
             "pid": self.process.pid,
             "argv": list(self.spec.argv),
             "cwd": self.spec.cwd,
@@ -122,10 +122,12 @@ class PersistentPty(PtyWithClients):
 
     def attach(self, client: Client) -> Cursor:
         """Let a client watch; it reads from the cursor whenever it is pumped."""
-        self.clients.append(client)
+        if client not in self.clients:  # stock code may have added it already
+            self.clients.append(client)
         self.last_attached = now()
+        cursor = Cursor(self.scrollback)
         self._answer_by_latest()
-        return Cursor(self.scrollback)
+        return cursor
 
     def detach(self, client: Client) -> None:
         """Forget a client; the next most recent one takes over."""

@@ -7,11 +7,16 @@ version fails; a workspace must come back without a hub, so here it warns and go
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
-from jupyterhub._version import __version__, _check_version
-from jupyterhub.httpclient import fetch
-from jupyterhub.singleuser.extension import JupyterHubSingleUser
+# jsonschema would compile a grammar of IRIs, which nothing in this process checks: half of the start's CPU
+# time. When the module cannot be imported, jsonschema leaves that check out.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
+from jupyterhub._version import __version__, _check_version  # noqa: E402
+from jupyterhub.httpclient import fetch  # noqa: E402
+from jupyterhub.singleuser.extension import JupyterHubSingleUser  # noqa: E402
 
 _MODULE = "persistent_terminal_hub.server.singleuser"
 #: Seconds between attempts to reach the hub: doubled from the first to the last.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from typing import Any
 
 from jupyter_core.utils import ensure_async
 from jupyter_server._tz import utcnow
 from jupyter_server.auth.utils import warn_disabled_authorization
-from jupyter_server.base.websocket import WebSocketMixin
 from jupyter_server_terminals.handlers import TermSocket
 from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
@@ -34,6 +34,7 @@ class SessionSocket(TermSocket):
     ) -> None:
         """Take the manager from the settings: the route exists before the manager does."""
         super().initialize(name, term_manager or self.settings["terminal_manager"], **kwargs)
+        self.terminal: PersistentPty | None = None
         self.screen: tuple[int, int] | None = None
         self._cursor: Cursor | None = None
         self._in_flight = 0
@@ -55,16 +56,14 @@ class SessionSocket(TermSocket):
 
     def open(self, url_component: Any = None) -> None:
         """Attach, then send what was missed."""
-        WebSocketMixin.open(self, url_component)
         session = self.term_manager.find_running(str(url_component))
         if session is None:  # it ended during the upgrade
             self.on_pty_died()
             return
-        self.terminal: PersistentPty | None = session
+        # Stock code starts the pings, adds this client and sends "setup"; its own replay is empty.
+        super().open(url_component)
         self.term_name = session.term_name
-        self._send(["setup", {}])
         self._cursor = session.attach(self)
-        self._cursor.set_quiet(session.clients[-1] is not self)
         self.pump()
 
     def set_quiet(self, quiet: bool) -> None:
@@ -151,7 +150,7 @@ class SessionSocket(TermSocket):
 def _size(command: list[Any]) -> tuple[int, int] | None:
     """(cols, rows) of `["set_size", rows, cols, ...]`, if they make sense."""
     values = command[1:3]
-    if len(values) != 2 or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+    if len(values) != 2 or not all(type(value) in (int, float) and math.isfinite(value) for value in values):
         return None
     rows, cols = int(values[0]), int(values[1])
     return (min(cols, MAX_COLS), min(rows, MAX_ROWS)) if rows >= 1 and cols >= 2 else None

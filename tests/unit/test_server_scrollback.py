@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases
 """The scrollback and its cursors, against a plain model."""
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ pieces = st.sampled_from(PIECES)
 chunks = st.lists(st.tuples(st.lists(pieces, max_size=6).map(b"".join), st.integers(0, 3)), max_size=30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(chunks, st.integers(200, 400))
 def test_bounded_and_addressed_by_offset(appends: list[tuple[bytes, int]], limit: int) -> None:
     scrollback, everything = Scrollback(limit), b""
@@ -77,7 +78,7 @@ def read_all(cursor: Cursor, size: int = 1000) -> str:
     return text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(chunks, st.lists(st.integers(1, 50), min_size=1, max_size=5), st.integers(0, 30))
 def test_a_cursor_misses_and_repeats_nothing(
     appends: list[tuple[bytes, int]], sizes: list[int], attach_at: int
@@ -176,7 +177,7 @@ def test_modes_are_restored() -> None:
     assert modes.restore() == b"" and not modes.answering
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=300))
 def test_modes_take_anything(data: bytes) -> None:
     modes = TerminalModes()
@@ -190,9 +191,9 @@ def test_it_is_quick_enough() -> None:
     for line in (plain, colour):
         chunk = line * (65536 // len(line))
         scrollback = Scrollback(1024 * 1024)
-        started = time.perf_counter()
+        started = time.process_time()
         for _ in range(160):
             scrollback.append(chunk)
         read_all(Cursor(scrollback), 65536)
-        # 10 MB; measured 0.01 s plain and 0.6 s colour.
-        assert time.perf_counter() - started < 5
+        # 10 MB; measured 0.25 s plain and 0.15 s coloured.
+        assert time.process_time() - started < 5
