@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.conftest import CHROMIUM
+from tests.support.device import device
 from tests.support.stack import PASSWORD, Stack
 
 FLAGS = [
@@ -20,30 +20,30 @@ FLAGS = [
 DESKTOP = {"width": 1280, "height": 800}
 TABLET = {"width": 820, "height": 1180}
 
-TERM = """[...jupyterapp.shell.widgets('main')].map(w => w.content && w.content._term).find(t => t)"""
+WIDGET = "jupyterapp.shell.currentWidget.content"
+TERM = f"({WIDGET} && {WIDGET}._term)"
+VISIBLE = ".jp-Terminal >> visible=true"
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """A headless Chromium of its own."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+def chromium(stack: Stack) -> Iterator[Browser]:
+    """A headless Chromium on a device of its own; `stack.line` is the line between the two."""
+    port = int(stack.url.rsplit(":", 1)[1])
+    with device(CHROMIUM, port, stack.folder) as (launcher, line), sync_playwright() as playwright:
+        stack.line = line
+        browser = playwright.chromium.launch(executable_path=launcher, headless=True, args=FLAGS)
         try:
             yield browser
         finally:
             browser.close()
 
 
-def _expose_app(route: Route) -> None:
-    """Let the test reach JupyterLab's application object, which it hides from pages by default."""
-    answer = route.fetch()
-    body = answer.text()
-    found = re.search(r'(<script id="jupyter-config-data" type="application/json">)(.*?)(</script>)', body, re.S)
-    if found:
-        config = json.loads(found[2])
-        config["exposeAppInBrowser"] = True
-        body = body[: found.start(2)] + json.dumps(config) + body[found.end(2) :]
-    route.fulfill(response=answer, body=body)
+# JupyterLab hides its application object from pages; asking for it must happen before its deferred scripts run.
+EXPOSE_APP = """document.addEventListener('readystatechange', () => {
+  const data = document.getElementById('jupyter-config-data');
+  if (document.readyState === 'interactive' && data)
+    data.textContent = JSON.stringify({...JSON.parse(data.textContent), exposeAppInBrowser: true});
+});"""
 
 
 class Person:
@@ -53,6 +53,7 @@ class Person:
         self.stack = stack
         self.user = user
         self.context: BrowserContext = browser.new_context(viewport=viewport or DESKTOP)  # type: ignore[arg-type]
+        self.context.add_init_script(EXPOSE_APP)
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(30_000)
 
@@ -66,7 +67,6 @@ class Person:
 
     def open_lab(self, owner: str | None = None) -> None:
         """Open JupyterLab of the default workspace, starting it if needed."""
-        self.page.route(re.compile(r".*/lab(/tree.*|/workspaces.*)?(\?.*)?$"), _expose_app)
         self.page.goto(f"{self.stack.url}/hub/spawn/{owner or self.user}")
         self.page.wait_for_url(re.compile(r".*/user/.*/lab.*"), timeout=120_000)
         self.page.wait_for_function("() => window.jupyterapp", timeout=60_000)
@@ -80,9 +80,7 @@ class Person:
             self.page.evaluate("() => jupyterapp.commands.execute('launcher:create')")
         self.page.locator(card).first.click()
         self.wait_terminal()
-        return str(self.page.evaluate(
-            "() => [...jupyterapp.shell.widgets('main')].find(w => w.content && w.content._term).content.session.name"
-        ))  # fmt: skip
+        return str(self.page.evaluate(f"() => {WIDGET}.session.name"))
 
     def open_terminal(self, name: str) -> None:
         """Open an existing terminal by name."""
@@ -91,13 +89,13 @@ class Person:
 
     def wait_terminal(self) -> None:
         """Wait until the terminal is on the page and has shown something."""
-        self.page.wait_for_selector(".jp-Terminal .xterm-screen")
+        self.page.wait_for_selector(f"{VISIBLE} >> .xterm-screen")
         self.page.wait_for_function(f"() => {{ const t = {TERM}; return t && t.buffer.active.length > 0; }}")
         self.wait_text(r"\S")
 
     def type(self, text: str) -> None:
         """Type into the terminal with the keyboard; a newline is Enter."""
-        self.page.locator(".jp-Terminal .xterm-helper-textarea").first.focus()
+        self.page.locator(f"{VISIBLE} >> .xterm-helper-textarea").first.focus()
         for number, line in enumerate(text.split("\n")):
             if number:
                 self.page.keyboard.press("Enter")

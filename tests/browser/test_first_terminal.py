@@ -12,7 +12,7 @@ import pytest
 from tests.browser.lab import TABLET, Person, chromium
 from tests.support.stack import Stack, wait_for
 
-pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.netns, pytest.mark.timeout(300)]
 
 COUNT = "i=0; while true; do i=$((i+1)); echo count-$i; sleep 0.05; done"
 
@@ -34,7 +34,7 @@ def counted(lines: list[str]) -> list[int]:
 
 
 def test_a_terminal_outlives_its_browser_and_stays_private(stack: Stack) -> None:
-    with chromium() as browser:
+    with chromium(stack) as browser:
         alice = Person(browser, stack, "alice")
         alice.page.goto(f"{stack.url}/hub/login")
         alice.screenshot("login-desktop")
@@ -91,7 +91,7 @@ def test_a_terminal_outlives_its_browser_and_stays_private(stack: Stack) -> None
 
 
 def test_keystrokes_echo_while_the_hub_is_dead(stack: Stack) -> None:
-    with chromium() as browser:
+    with chromium(stack) as browser:
         alice = Person(browser, stack, "alice")
         alice.login()
         alice.open_lab()

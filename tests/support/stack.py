@@ -17,6 +17,8 @@ from typing import Any
 
 import requests
 
+from tests.support.device import Line
+
 PASSWORD = "correct horse battery staple 7"  # every test user's
 
 
@@ -93,6 +95,7 @@ class Stack:
         self.config = folder / "config.yaml"
         self.config.write_text(json.dumps(config))
         self.process: subprocess.Popen[bytes] | None = None
+        self.line: Line | None = None  # the cable of the browser that looks at us, if one does
         self.admin_password = ""
 
     def start(self, ready: bool = True) -> None:
