@@ -1,4 +1,4 @@
-"""The supervisor: the back-off is a pure function; a real child is restarted, told to stop, killed if deaf."""
+"""The back-off is a pure function; a real child is restarted, told to stop, killed when it is deaf."""
 
 from __future__ import annotations
 
