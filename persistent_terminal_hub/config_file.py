@@ -20,8 +20,12 @@ from persistent_terminal_hub.settings_schema import Group, Keys, Leaf
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import MappingNode, Node
 
-#: A settings file has some hundred lines; anything near this is another file.
-MAX_FILE_BYTES = 256 * 1024
+#: A settings file has some hundred lines; anything near this is another file, and the parser is slow.
+MAX_FILE_BYTES = 64 * 1024
+#: The model is three levels deep; the parser takes seconds for a thousand open brackets.
+MAX_OPEN_BRACKETS = 64
+#: Beyond this many problems a report helps nobody.
+MAX_PROBLEMS = 100
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _TAG = "tag:yaml.org,2002:"
@@ -60,6 +64,11 @@ def read_config_file(path: Path, schema: Group) -> FileContent:
         root = _compose(text, path, content)
         if root is not None:
             _Walker(path, content, schema).document(root)
+    more = len(content.problems) - MAX_PROBLEMS
+    if more > 0:
+        content.problems[MAX_PROBLEMS:] = [
+            f"{path} has {more} more problems; is it a settings file of this program?"
+        ]
     return content
 
 
@@ -114,6 +123,10 @@ def _compose(text: str, path: Path, content: FileContent) -> Node | None:
             "Reading a settings file needs ruamel.yaml; install persistent-terminal-hub with the extra [hub]."
         )
         return None
+    too_deep = f"{path} is nested far too deeply for a settings file."
+    if _open_brackets(text) > MAX_OPEN_BRACKETS:
+        content.problems.append(too_deep)
+        return None
     try:
         with warnings.catch_warnings():
             # ruamel's warnings quote the lines around the place, secrets and all.
@@ -125,11 +138,20 @@ def _compose(text: str, path: Path, content: FileContent) -> Node | None:
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         content.problems.append(f"{where}: {_syntax_sentence(f'{error.context} {error.problem}')}.")
     except RecursionError:
-        content.problems.append(f"{path} is nested far too deeply for a settings file.")
+        content.problems.append(too_deep)
     except Exception as error:
         # ruamel lets IndexError, ValueError and the like escape on odd input; none may reach the user.
         content.problems.append(f"{path}: {_syntax_sentence(str(error))}.")
     return None
+
+
+def _open_brackets(text: str) -> int:
+    """How many brackets are open at once at most, roughly: quotes are not looked at."""
+    depth = most = 0
+    for bracket in re.findall(r"[\[{\]}]", text):
+        depth += 1 if bracket in "[{" else -1
+        most = max(most, depth)
+    return most
 
 
 def _syntax_sentence(problem: str) -> str:

@@ -15,6 +15,7 @@ PIPE_BUF = 4096
 
 _fd = 2
 _dropped = 0
+_dropped_total = 0
 
 
 def setup() -> None:
@@ -31,7 +32,7 @@ def setup() -> None:
 
 def write_raw(data: bytes) -> bool:
     """Write ``data`` to the log if that is possible at once; say whether it was."""
-    global _dropped
+    global _dropped, _dropped_total
     poller = select.poll()
     poller.register(_fd, select.POLLOUT)
     done = 0
@@ -44,6 +45,7 @@ def write_raw(data: bytes) -> bool:
         pass
     if done < len(data):
         _dropped += len(data) - done
+        _dropped_total += len(data) - done
     return done == len(data)
 
 
@@ -56,3 +58,8 @@ def say(message: str) -> None:
     line = f"[keeper {stamp}Z] {message}{note}\n".encode("utf-8", "replace")
     if not write_raw(line):
         _dropped += lost
+
+
+def dropped_total() -> int:
+    """Bytes of log that nobody will see, since the start."""
+    return _dropped_total

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from persistent_terminal_hub.keeper import log, secrets, spawn
-from persistent_terminal_hub.keeper.loop import Loop
+from persistent_terminal_hub.keeper import log, secrets, spawn, wire
+from persistent_terminal_hub.keeper.loop import READ, Loop
+from persistent_terminal_hub.keeper.operations import Operations
+from persistent_terminal_hub.keeper.service import Service
+from persistent_terminal_hub.keeper.sessions import Event, Sessions
 from persistent_terminal_hub.keeper.supervisor import Supervisor
 
+OWN_OOM_SCORE = -900
 EXIT_NO_SECRETS = 75  # EX_TEMPFAIL: the container may be started again
 SECRETS_LOOK_SECONDS = 0.1  # while the server waits for them
 REDELIVERY_LOOK_SECONDS = 10.0  # afterwards; they are looked for at each start of the server as well
@@ -29,10 +34,21 @@ class Keeper:
         self._options = options
         self._secrets: dict[str, str] = {}
         self._deadline = time.monotonic() + options.secrets_timeout
-        self._exit_status = 0
+        self._exit_status: int | None = None
         self._ending = False
         self.loop = Loop()
-        self.supervisor = Supervisor(self.loop, options.command, self._server_env, self._server_ended)
+        self.sessions = Sessions(self.loop, self._announce, options.grace)
+        operations = Operations(self.sessions, self._stats)
+        path = self.runtime_dir / wire.SOCKET_NAME
+        self.service = Service(self.loop, path, operations.serve, operations.forget)
+        self._server_output = ServerOutput(self.loop)
+        self.supervisor = Supervisor(
+            self.loop,
+            options.command,
+            self._server_env,
+            self._server_ended,
+            stdio=self._server_output.stdio,
+        )
 
     def run(self) -> int:
         """Run until the server was shut down or a signal asked us to end; return the exit status."""
@@ -42,16 +58,30 @@ class Keeper:
         loop.on_signal(signal.SIGCHLD, self._reap)
         loop.on_signal(signal.SIGHUP, self._restart_server)
         for signum in (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
-            loop.on_signal(signum, lambda signum=signum: self.supervisor.forward(signum))  # type: ignore[misc]
+            loop.on_signal(signum, partial(self.supervisor.forward, signum))
         if self._options.wait_for_secrets:
             log.say(f"waiting for {self.runtime_dir / secrets.FILE_NAME}")
             self._await_secrets()
         else:
             self._begin()
         loop.run()
-        self._reap()
+        self.service.close()
+        self._server_output.flush()
         loop.close()
-        return self._exit_status
+        return self._exit_status or 0
+
+    def _announce(self, event: Event) -> None:
+        self.service.announce(event)
+
+    def _stats(self) -> dict[str, Any]:
+        return {
+            "server_starts_total": self.supervisor.starts,
+            "server_restarts_total": self.supervisor.restarts,
+            "server_pid": self.supervisor.pid,
+            "connections": len(self.service.connections),
+            "garbage_total": self.service.garbage,
+            "log_bytes_dropped_total": log.dropped_total(),
+        }
 
     # -- secrets -------------------------------------------------------------------------------------
     def _take_secrets(self) -> bool:
@@ -76,7 +106,7 @@ class Keeper:
                 f"No usable {secrets.FILE_NAME} came within {self._options.secrets_timeout:g} s. The hub "
                 "writes it after it started the container: see the hub's log, then start the workspace again."
             )
-            self._finish(EXIT_NO_SECRETS)
+            self._end(EXIT_NO_SECRETS)
         else:
             self.loop.call_later(SECRETS_LOOK_SECONDS, self._await_secrets)
 
@@ -99,19 +129,28 @@ class Keeper:
         self.supervisor.restart()
 
     def end(self) -> None:
-        """End in good order: the server first."""
-        if self._ending:
-            return
-        self._ending = True
+        """End in good order: hang up the terminals, stop the server, kill what does not listen."""
         log.say("ending on a signal")
-        self.supervisor.stop(self._options.grace)
+        self._end(0)
 
     def _server_ended(self, status: int) -> None:
-        self._finish(status)
+        """The server will not be started again: nothing is left to live for."""
+        self._end(status)
 
-    def _finish(self, status: int) -> None:
-        self._exit_status = status
-        self.loop.stop()
+    def _end(self, status: int) -> None:
+        if self._exit_status is None:
+            self._exit_status = status
+        if not self._ending:
+            self._ending = True
+            self.sessions.end_all(self._options.grace, "workspace_ended")
+            self.supervisor.stop(self._options.grace)
+            # Not even something that cannot be killed may keep us.
+            self.loop.call_later(self._options.grace + 2, self.loop.stop)
+        self._stop_if_done()
+
+    def _stop_if_done(self) -> None:
+        if self._ending and self.supervisor.pid is None and self.sessions.settled:
+            self.loop.stop()
 
     def _reap(self) -> None:
         """Collect every dead child, our own and the orphans that became ours."""
@@ -119,14 +158,45 @@ class Keeper:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return
-            except OSError as error:
-                if error.errno == errno.EINTR:
-                    continue
-                raise
+                break
             if pid == 0:
-                return
-            self.supervisor.on_exit(pid, status)
+                break
+            if not self.sessions.reaped(pid, status):
+                self.supervisor.on_exit(pid, status)
+        if self._ending:
+            self.sessions.check_ended()
+        self._stop_if_done()
+
+
+class ServerOutput:
+    """What the Jupyter server prints, on its way to our own standard error.
+
+    It goes through us because a server that writes into a full pipe stands still, and the pipe to the
+    Docker daemon is full soon when the daemon is away. We never stand still, and drop instead.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self._read, self._write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._read, False)
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self.stdio = (self._null, self._write, self._write)
+        loop.add(self._read, READ, self._on_output)
+
+    def _on_output(self, _events: int) -> None:
+        self._copy()
+
+    def _copy(self) -> bool:
+        try:
+            data = os.read(self._read, 65536)
+        except BlockingIOError:
+            return False
+        log.write_raw(data)
+        return True
+
+    def flush(self) -> None:
+        """Pass on what is left, at the end."""
+        while self._copy():
+            pass
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -158,4 +228,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(sys.argv[1:] if arguments is None else arguments)
     log.setup()
     spawn.become_subreaper()
-    return Keeper(options).run()
+    spawn.set_oom_score_adj("self", OWN_OOM_SCORE)  # allowed only where somebody lets us
+    spawn.raise_descriptor_limit()
+    try:
+        keeper = Keeper(options)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        log.say(f"The keeper cannot serve its socket in $PTH_RUNTIME_DIR: {reason}.")
+        return 1
+    return keeper.run()

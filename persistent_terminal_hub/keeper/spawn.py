@@ -6,10 +6,12 @@ its parent-death signal or its working directory.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
 import os
+import resource
 import select
 import signal
 import termios
@@ -62,6 +64,18 @@ def raise_oom_score_adj(pid: int | str, by: int) -> None:
     except (OSError, ValueError):
         own = 0
     set_oom_score_adj(pid, min(1000, own + by))
+
+
+_descriptors_before: tuple[int, int] | None = None
+
+
+def raise_descriptor_limit() -> None:
+    """Allow ourselves as many descriptors as the hard limit does; children get the old limit back."""
+    global _descriptors_before
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        _descriptors_before = (soft, hard)
 
 
 def fork_exec(
@@ -156,5 +170,7 @@ def _child(  # pragma: no cover - runs in the child
     # Everything else is close-on-exec already, except what our own parent may have leaked to us.
     os.closerange(3, report_w)
     os.closerange(report_w + 1, 65536)
+    if _descriptors_before is not None:  # programs that use select() break above 1024
+        resource.setrlimit(resource.RLIMIT_NOFILE, _descriptors_before)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.execvpe(argv[0], list(argv), dict(env))  # noqa: S606 - no shell wanted
