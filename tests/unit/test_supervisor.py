@@ -116,9 +116,9 @@ async def test_a_missing_program_is_said_and_tried_again(monkeypatch: pytest.Mon
 
 async def test_an_endless_line_does_not_stop_the_output(capsys: pytest.CaptureFixture[str]) -> None:
     reader = asyncio.StreamReader(limit=64)
-    reader.feed_data(b"x" * 1000 + b"\nafter\n")
+    reader.feed_data(b"x" * 1000 + b"\n\x1b[31mafter\x1b[0m\x07\n")
     reader.feed_eof()
     await supervisor.relay(reader, "[c] ")
     out = capsys.readouterr().out
     assert "left out" in out
-    assert "[c] after" in out
+    assert "[c] after\n" in out
