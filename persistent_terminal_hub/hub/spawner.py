@@ -156,6 +156,7 @@ class PersistentTerminalSpawner(DurableRecord):
     async def _start(self, attempt: Attempt) -> tuple[str, int]:
         self._say(5, "Looking for your workspace…")
         self.object_name = self.names.container
+        await self._bury()
         found = await self.engine.run(lambda client: containers.find(client, self.labels))
         if found and containers.is_running(found[0]):
             attempt.adopted = True
@@ -173,7 +174,6 @@ class PersistentTerminalSpawner(DurableRecord):
 
     async def _create(self, attempt: Attempt) -> dict[str, Any]:
         names = self.names
-        await self._bury()
         image_id = await self._image_id()
         self._say(30, "Preparing a network of its own…")
         pool = IPv4Network(self.settings.docker.subnet_pool)
@@ -246,13 +246,16 @@ class PersistentTerminalSpawner(DurableRecord):
             self._admitted.add(self.names.container)
 
     async def _bury(self) -> None:
-        """Remove the files of a deleted workspace of the same name, if that could not be done at the time."""
-        volume = self.names.volume
-        if self._tombstones.has(volume):
-            await self.engine.run(
-                lambda client: containers.delete_for_good(client, self.labels, self.names.network, volume)
-            )
-            self._tombstones.clear(volume)
+        """Remove a deleted workspace of the same name, if Docker did not answer when it was deleted."""
+        if self._tombstones.has(self.names.volume):
+            await self._delete()
+
+    async def _delete(self) -> None:
+        names, labels, grace = self.names, self.labels, self.settings.workspace.stop_timeout_seconds
+        await self.engine.run(
+            lambda client: containers.delete_for_good(client, labels, names.network, names.volume, grace)
+        )
+        self._tombstones.clear(names.volume)
 
     async def _adopt(self, inspected: dict[str, Any]) -> tuple[str, int]:
         """Take over a running container: it may hold sessions, so it is never removed."""
@@ -462,12 +465,9 @@ class PersistentTerminalSpawner(DurableRecord):
 
     async def delete_forever(self) -> None:
         """Remove the workspace with its files and its network."""
-        names, labels = self.names, self.labels
-        self._tombstones.add(names.volume)
-        await self.engine.run(
-            lambda client: containers.delete_for_good(client, labels, names.network, names.volume)
-        )
-        self._tombstones.clear(names.volume)
+        # JupyterHub forgets the workspace even if this fails; the note makes up for that.
+        self._tombstones.add(self.names.volume)
+        await self._delete()
 
     # -- progress --------------------------------------------------------------------------------------
     def _say(self, percent: int, message: str) -> None:
