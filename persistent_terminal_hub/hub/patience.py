@@ -16,6 +16,8 @@ import jupyterhub
 
 DEFAULT_SECONDS = 10.0  # JupyterHub's
 GRACE_SECONDS = 1.0
+# What runs already answers soon or is stuck; until this is over its pages say "pending" at a hub's start.
+RUNNING_SECONDS = 15.0
 
 
 class Waiter(Protocol):
@@ -44,6 +46,8 @@ def teach(server: Any, waiter: Waiter) -> None:
     async def wait_up(*args: Any, **kwargs: Any) -> Any:
         # JupyterHub's own limit does not hold for a server that accepts and then says nothing.
         limit = float(kwargs.get("timeout", DEFAULT_SECONDS)) + GRACE_SECONDS
+        if waiter.holds_sessions():
+            limit = min(limit, RUNNING_SECONDS)
         try:
             answer = await asyncio.wait_for(original(*args, **kwargs), limit)
         except Exception:
