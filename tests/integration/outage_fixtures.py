@@ -279,6 +279,7 @@ def site(engine: docker.APIClient, tiny_image: str) -> Iterator[Site]:
     finally:
         site.close()
         subprocess.run(
-            ["sh", "-c", f"umount {root}/data/*/*/merged {root}/exec/netns/* 2>/dev/null"], check=False
+            ["sh", "-c", f"umount {root}/data/*/*/merged {root}/exec/netns/* {root}/data 2>/dev/null"],
+            check=False,
         )
         shutil.rmtree(root, ignore_errors=True)
