@@ -51,6 +51,8 @@ class LocalAuthenticator(NativeAuthenticator):
     open_sign_up = Bool(False, help="Sign-ups are approved at once (auth.allowAll).").tag(config=True)
     maximum_waiting = Integer(100, help="Sign-ups that may wait for approval at a time.").tag(config=True)
 
+    bcrypt_rounds = Integer(12, help="Cost of a password hash, as a power of two.").tag(config=True)
+
     def __init__(self, **kwargs: Any) -> None:
         # The library needs the hub's session; naming it `db` avoids a deprecation warning at every start.
         kwargs.setdefault("db", kwargs.get("_deprecated_db_session"))
@@ -59,7 +61,7 @@ class LocalAuthenticator(NativeAuthenticator):
         # bcrypt takes a core for a quarter of a second: never on the event loop, never on all cores.
         self._hashing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="bcrypt")
         # Compared with when there is no such account, so that the answer takes as long.
-        self._nobody = bcrypt.hashpw(secrets.token_bytes(16), bcrypt.gensalt())
+        self._nobody = bcrypt.hashpw(secrets.token_bytes(16), bcrypt.gensalt(self.bcrypt_rounds))
         self._ensure_administrator()
 
     # -- logging in -------------------------------------------------------------------------------
@@ -192,7 +194,7 @@ class LocalAuthenticator(NativeAuthenticator):
 
     async def _hash(self, password: str) -> bytes:
         return await asyncio.get_running_loop().run_in_executor(
-            self._hashing, lambda: bcrypt.hashpw(password.encode(), bcrypt.gensalt())
+            self._hashing, lambda: bcrypt.hashpw(password.encode(), bcrypt.gensalt(self.bcrypt_rounds))
         )
 
     # -- the first administrator --------------------------------------------------------------------
@@ -211,7 +213,7 @@ class LocalAuthenticator(NativeAuthenticator):
         if approved & (administrators | {FIRST_ADMIN}) and not reset:
             return
         password = secrets.token_urlsafe(12)
-        hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
+        hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(self.bcrypt_rounds))
         account = UserInfo.find(self.db, FIRST_ADMIN)
         if account is None:
             account = UserInfo(username=FIRST_ADMIN, password=hashed)

@@ -97,6 +97,25 @@ def engine_answers(settings: DockerSettings) -> bool:
         return False
 
 
+def problem_with_image(settings: Settings) -> str:
+    """A missing workspace image, which else only the first start of one would notice; empty if there."""
+    image = settings.workspace.image
+    try:
+        client = docker_client(settings.docker)
+        try:
+            client.images.get(image)
+        finally:
+            client.close()
+    except docker.errors.ImageNotFound:
+        return (
+            f"The engine has no image {image}, so no workspace can start: build it with `make image`, "
+            "or name another with workspace.image."
+        )
+    except Exception:
+        return ""  # an engine that is away was reported already
+    return ""
+
+
 def resolve(settings: Settings, data: DataDir) -> Choice:
     """Choose the backend for this data directory and remember the choice in it."""
     asked = settings.workspace.backend

@@ -119,6 +119,9 @@ def _hub(c: Any, settings: Settings, data: DataDir, backend: backends.Backend) -
         "pth_local_accounts": local,
         "pth_sign_up": local and settings.auth.sign_up,
     }
+    if settings.server.tls:
+        # All cookies, also the XSRF token's; without TLS here (a proxy in front may have it) the hub decides.
+        c.JupyterHub.tornado_settings = {"cookie_options": {"secure": True}}
     # The hub may die and come back: neither the proxy nor a workspace goes with it.
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.cleanup_proxy = False

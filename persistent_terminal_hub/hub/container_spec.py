@@ -208,7 +208,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     if "Tmpfs" in base and "Tmpfs" in over:
         merged["Tmpfs"] = {**base["Tmpfs"], **over["Tmpfs"]}
     if "Mounts" in base and "Mounts" in over:
-        merged["Mounts"] = [*over["Mounts"], *base["Mounts"]]
+        merged["Mounts"] = [*base["Mounts"], *over["Mounts"]]
     if "Ulimits" in base and "Ulimits" in over:
         given = {limit["Name"] for limit in over["Ulimits"]}
         merged["Ulimits"] = [*over["Ulimits"], *(u for u in base["Ulimits"] if u["Name"] not in given)]

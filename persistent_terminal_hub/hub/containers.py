@@ -16,7 +16,7 @@ from docker.errors import APIError, NotFound
 
 from persistent_terminal_hub.hub import networks
 from persistent_terminal_hub.hub.container_spec import ContainerSpec
-from persistent_terminal_hub.hub.docker_client import EngineError, Kind, classify
+from persistent_terminal_hub.hub.docker_client import EngineError, Kind
 from persistent_terminal_hub.hub.object_names import LABEL_HUB, LABEL_WORKSPACE, label_filters
 
 RUNNING = ("running", "paused", "restarting")
@@ -121,17 +121,14 @@ def address_of(inspected: Mapping[str, Any], network: str) -> str:
     return str(address)
 
 
-def delete_for_good(client: docker.APIClient, labels: Mapping[str, str], network: str, volume: str) -> None:
-    """Remove a workspace with its files. A container that still runs is refused, not killed."""
+def delete_for_good(
+    client: docker.APIClient, labels: Mapping[str, str], network: str, volume: str, grace: int
+) -> None:
+    """Remove a workspace with its files, by its owner's or an administrator's wish."""
     for inspected in find(client, labels):
-        if is_running(inspected):
-            raise EngineError(Kind.CONFLICT, "its container is still running")
-        remove_stopped(client, inspected["Id"])
+        end(client, inspected["Id"], grace, network)
     discard_network(client, network)
-    try:
-        networks.remove_volume(client, volume)
-    except APIError as error:
-        raise classify(error) from None
+    networks.remove_volume(client, volume)
 
 
 def make_network(

@@ -66,7 +66,7 @@ class DataDir:
         return _made_once(self.proxy_token_file, lambda: secrets.token_hex(32))
 
     def supervisor_token(self) -> str:
-        """With it the supervisor asks the hub to give a restarted proxy its routes; it may do nothing else."""
+        """Lets the supervisor ask the hub to give a restarted proxy its routes, and nothing else."""
         return _made_once(self.supervisor_token_file, lambda: secrets.token_hex(32))
 
     def lock(self) -> int:

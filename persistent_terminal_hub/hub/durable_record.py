@@ -28,6 +28,7 @@ class Attempt:
     container: str | None = None  # created by this attempt
     network: str | None = None  # created by this attempt
     finished: bool = False
+    failed: bool = False
 
 
 class DurableRecord(DockerSpawner):

@@ -8,10 +8,16 @@ patient: it gives up as quietly as JupyterHub would, and the workspace stays rec
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Protocol
 
 import jupyterhub
+
+DEFAULT_SECONDS = 10.0  # JupyterHub's
+GRACE_SECONDS = 1.0
+# What runs already answers soon or is stuck; until this is over its pages say "pending" at a hub's start.
+RUNNING_SECONDS = 15.0
 
 
 class Waiter(Protocol):
@@ -38,8 +44,12 @@ def teach(server: Any, waiter: Waiter) -> None:
     original: Callable[..., Awaitable[Any]] = server.wait_up
 
     async def wait_up(*args: Any, **kwargs: Any) -> Any:
+        # JupyterHub's own limit does not hold for a server that accepts and then says nothing.
+        limit = float(kwargs.get("timeout", DEFAULT_SECONDS)) + GRACE_SECONDS
+        if waiter.holds_sessions():
+            limit = min(limit, RUNNING_SECONDS)
         try:
-            answer = await original(*args, **kwargs)
+            answer = await asyncio.wait_for(original(*args, **kwargs), limit)
         except Exception:
             waiter.note_answer(False)
             if not waiter.holds_sessions():

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import importlib.util
 import os
 import re
 import signal
@@ -236,7 +235,5 @@ class PersistentProcessSpawner(LocalProcessSpawner):
 
 def default_command() -> list[str]:
     """The contract's command of a workspace: the keeper, with the Jupyter server as its child."""
-    # Until the extension's server is there (issue 2, point 7), the stock one.
-    ours = "persistent_terminal_hub.server.singleuser"
-    server = ours if importlib.util.find_spec(ours) else "jupyterhub.singleuser"
-    return [sys.executable, "-m", "persistent_terminal_hub.keeper", "--", sys.executable, "-m", server]
+    keeper = [sys.executable, "-m", "persistent_terminal_hub.keeper", "--"]
+    return [*keeper, sys.executable, "-m", "persistent_terminal_hub.server.singleuser"]

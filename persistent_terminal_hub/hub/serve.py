@@ -91,11 +91,15 @@ async def _serve(settings: Settings, config: Path | None, reset_admin_password: 
     async with step("Asking the Docker Engine"):
         choice = await asyncio.to_thread(backend.resolve, settings, data)
     say(f"{'warning: ' if choice.warning else ''}{choice.reason}")
+    if choice.backend == "docker" and (
+        missing := await asyncio.to_thread(backend.problem_with_image, settings)
+    ):
+        say(f"warning: {missing}")
     if choice.backend == "process" and os.geteuid() == 0:
         say("warning: workspaces will run as root: whoever has a terminal rules this machine.")
-    proxy_command, missing = preflight.find_proxy()
+    proxy_command, no_proxy = preflight.find_proxy()
     problems = [
-        *([missing] if missing else []),
+        *([no_proxy] if no_proxy else []),
         *filter(None, [preflight.problem_with_disk(data.path)]),
         *preflight.problems_with_ports(preflight.ports_of(settings, hub_host(settings, choice.backend))),
     ]
@@ -200,7 +204,6 @@ def proxy_spec(
     environment = {key: os.environ[key] for key in ("HOME", "LANG", "LC_ALL", "TZ") if key in os.environ}
     environment["PATH"] = preflight.node_path()
     environment["CONFIGPROXY_AUTH_TOKEN"] = token
-    environment["NO_COLOR"] = "1"
 
     async def is_ready() -> bool:
         return await _answers(HTTPRequest(f"{api}/api/routes", headers={"Authorization": f"token {token}"}))

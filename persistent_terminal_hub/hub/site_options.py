@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from docker.errors import DockerException
 from docker.types import HostConfig, Mount
 
 API_VERSION = "1.41"  # only for docker-py's own checks of spelling; the engine's version decides what works
@@ -130,7 +131,7 @@ def check(host: Mapping[str, Any] | None, create: Mapping[str, Any] | None) -> S
         host["runtime"] = create["runtime"]
     try:
         raw = dict(HostConfig(API_VERSION, **host)) if host else {}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, DockerException) as error:
         raise SiteOptionError(f"c.DockerSpawner.extra_host_config: {error}") from None
     raw.pop("NetworkMode", None)
     if mounts:

@@ -18,6 +18,7 @@ from ipaddress import IPv4Network
 from typing import Any, ClassVar
 
 from jupyterhub.utils import maybe_future
+from tornado.httpclient import AsyncHTTPClient
 from traitlets import Float, Instance, Integer, Unicode, default
 
 from persistent_terminal_hub.hub import containers, failures, secret_delivery, server_token, site_options
@@ -50,6 +51,8 @@ from persistent_terminal_hub.hub.progress import Progress
 from persistent_terminal_hub.hub.subnets import SubnetsExhausted, workspace_address
 from persistent_terminal_hub.hub.tombstones import Tombstones
 from persistent_terminal_hub.settings import Settings
+
+ASK_SECONDS = 2.0
 
 
 class PersistentTerminalSpawner(DurableRecord):
@@ -156,6 +159,7 @@ class PersistentTerminalSpawner(DurableRecord):
     async def _start(self, attempt: Attempt) -> tuple[str, int]:
         self._say(5, "Looking for your workspace…")
         self.object_name = self.names.container
+        await self._bury()
         found = await self.engine.run(lambda client: containers.find(client, self.labels))
         if found and containers.is_running(found[0]):
             attempt.adopted = True
@@ -173,7 +177,6 @@ class PersistentTerminalSpawner(DurableRecord):
 
     async def _create(self, attempt: Attempt) -> dict[str, Any]:
         names = self.names
-        await self._bury()
         image_id = await self._image_id()
         self._say(30, "Preparing a network of its own…")
         pool = IPv4Network(self.settings.docker.subnet_pool)
@@ -246,13 +249,16 @@ class PersistentTerminalSpawner(DurableRecord):
             self._admitted.add(self.names.container)
 
     async def _bury(self) -> None:
-        """Remove the files of a deleted workspace of the same name, if that could not be done at the time."""
-        volume = self.names.volume
-        if self._tombstones.has(volume):
-            await self.engine.run(
-                lambda client: containers.delete_for_good(client, self.labels, self.names.network, volume)
-            )
-            self._tombstones.clear(volume)
+        """Remove a deleted workspace of the same name, if Docker did not answer when it was deleted."""
+        if self._tombstones.has(self.names.volume):
+            await self._delete()
+
+    async def _delete(self) -> None:
+        names, labels, grace = self.names, self.labels, self.settings.workspace.stop_timeout_seconds
+        await self.engine.run(
+            lambda client: containers.delete_for_good(client, labels, names.network, names.volume, grace)
+        )
+        self._tombstones.clear(names.volume)
 
     async def _adopt(self, inspected: dict[str, Any]) -> tuple[str, int]:
         """Take over a running container: it may hold sessions, so it is never removed."""
@@ -312,7 +318,7 @@ class PersistentTerminalSpawner(DurableRecord):
 
     async def _undo(self, attempt: Attempt) -> None:
         """Remove what a failed start made. What was there before is left alone."""
-        attempt.finished = True
+        attempt.finished = attempt.failed = True
         if attempt.adopted or not (attempt.container or attempt.network):
             return
         with contextlib.suppress(EngineError):
@@ -350,7 +356,20 @@ class PersistentTerminalSpawner(DurableRecord):
             return containers.status_of(inspected)
         self.object_id = inspected["Id"]
         await self._redeliver_if_due(inspected)
+        if not self._answers:
+            await self._ask_again()
         return None
+
+    async def _ask_again(self) -> None:
+        """See whether a workspace that did not answer does so now."""
+        url = await self.get_url()
+        with contextlib.suppress(Exception):
+            client = AsyncHTTPClient()
+            await client.fetch(
+                f"{url}api", request_timeout=ASK_SECONDS, raise_error=False, follow_redirects=False
+            )
+            self._answers = True
+            self.log.info("%s answers again", self._log_name)
 
     async def _inspect(self) -> dict[str, Any] | None:
         """The container as Docker describes it; None only when Docker says that there is none."""
@@ -410,18 +429,28 @@ class PersistentTerminalSpawner(DurableRecord):
 
         When Docker does not confirm it, the workspace stays recorded as running.
         """
-        if self._attempt and self._attempt.adopted and (self._proxy_pending or not self._attempt.finished):
-            # Not a person's wish: JupyterHub tidies up because the proxy did not take the route.
-            self._keep()
-            raise failures.left_alone()
+        attempt = self._attempt
+        failed = attempt is not None and attempt.failed
+        if attempt and attempt.adopted:
+            if failed:
+                self.log.warning("%s is left alone: it was running before this start failed", self._log_name)
+                return
+            if self._proxy_pending:
+                # Not a person's wish: JupyterHub tidies up because the proxy did not take the route.
+                self._keep()
+                raise failures.left_alone()
         grace = 0 if now else self.settings.workspace.stop_timeout_seconds
         reference, network = self.object_id or self.object_name, self.names.network
         await self._log_if_failed(reference)
         try:
             await self.engine.run(lambda client: containers.end(client, reference, grace, network))
         except EngineError as error:
+            problem = failures.stop_problem(error)
+            self.log.error("%s: %s", self._log_name, problem.log_message)  # JupyterHub does not log it
+            if failed:
+                return  # there is no address to record; the next start clears away what is left
             self._keep()
-            raise failures.stop_problem(error) from None
+            raise problem from None
         self.object_id = ""
         self._started_at = ""
         self._attempt = None
@@ -462,12 +491,9 @@ class PersistentTerminalSpawner(DurableRecord):
 
     async def delete_forever(self) -> None:
         """Remove the workspace with its files and its network."""
-        names, labels = self.names, self.labels
-        self._tombstones.add(names.volume)
-        await self.engine.run(
-            lambda client: containers.delete_for_good(client, labels, names.network, names.volume)
-        )
-        self._tombstones.clear(names.volume)
+        # JupyterHub forgets the workspace even if this fails; the note makes up for that.
+        self._tombstones.add(self.names.volume)
+        await self._delete()
 
     # -- progress --------------------------------------------------------------------------------------
     def _say(self, percent: int, message: str) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import sys
 import time
@@ -23,6 +24,9 @@ HEALTHY_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
 _PR_SET_PDEATHSIG = 1
+
+#: Colours, and whatever a log line must not do to the terminal that shows it.
+_CONTROLS = re.compile("\x1b\\[[0-9;]*m|[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 Say = Callable[[str], None]
 
@@ -189,7 +193,7 @@ async def relay(stream: asyncio.StreamReader, prefix: str) -> None:
             line = b"(a line longer than 1 MiB was left out)\n"
         if not line:
             return
-        sys.stdout.write(prefix + line.decode(errors="replace").rstrip("\n") + "\n")
+        sys.stdout.write(prefix + _CONTROLS.sub("", line.decode(errors="replace")) + "\n")
         sys.stdout.flush()
 
 

@@ -6,6 +6,7 @@ a new file at SIGHUP) and starts in a tenth of a second.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import tarfile
@@ -33,7 +34,7 @@ WORKDIR /workspace
 ENTRYPOINT ["tini", "-g", "--"]
 CMD ["python3", "-u", "/server.py"]
 """
-SERVER = '''
+SERVER = """
 import hashlib, http.server, json, os, signal, time
 PATH = "/run/pth/secrets.json"
 env, taken = {}, 0
@@ -71,7 +72,7 @@ print("waiting for secrets")
 take()
 print("serving")
 http.server.ThreadingHTTPServer(("0.0.0.0", 8888), Handler).serve_forever()
-'''
+"""
 TINY_IMAGE = "pth-test/tiny:" + hashlib.sha256((DOCKERFILE + SERVER).encode()).hexdigest()[:12]
 
 
@@ -114,10 +115,8 @@ def sweep(client: docker.APIClient, hub_id: str) -> None:
     for entry in client.containers(all=True, filters=filters):
         client.remove_container(entry["Id"], force=True, v=True)
     for entry in client.networks(filters=filters):
-        try:
+        with contextlib.suppress(APIError):
             client.remove_network(entry["Id"])
-        except APIError:
-            pass
     for entry in client.volumes(filters=filters)["Volumes"] or []:
         client.remove_volume(entry["Name"], force=True)
 

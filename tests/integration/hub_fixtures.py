@@ -121,6 +121,7 @@ class Browser(requests.Session):
     def __init__(self, serve: Serve) -> None:
         super().__init__()
         self.serve = serve
+        self.trust_env = False  # REQUESTS_CA_BUNDLE would win over `verify`
         self.headers["Sec-Fetch-Mode"] = "navigate"
 
     def open(self, path: str, **options: Any) -> requests.Response:

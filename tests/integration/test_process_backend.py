@@ -147,7 +147,7 @@ def test_files_are_private_and_a_stop_ends_everything(hub: Serve) -> None:
     if not server_of(browser).get("ready"):
         start(browser)
     assert hub.data.stat().st_mode & 0o777 == 0o700
-    runtime = [path for path in (hub.data / "run").iterdir()] if (hub.data / "run").exists() else []
+    runtime = list((hub.data / "run").iterdir())
     for path in runtime:
         assert path.stat().st_mode & 0o777 == 0o700
     terminal = Terminal(hub, browser)

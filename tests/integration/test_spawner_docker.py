@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ from typing import Any
 import docker
 import pytest
 import requests
-from docker_fixtures import engine, hub_id, settings_for, sweep, tiny_image  # noqa: F401
+from docker_fixtures import settings_for, sweep
 from jupyterhub import orm
 from jupyterhub.proxy import Proxy
 from jupyterhub.tests.utils import add_user
@@ -26,12 +27,12 @@ from jupyterhub.utils import AnyTimeoutError
 
 from persistent_terminal_hub.hub import networks
 from persistent_terminal_hub.hub.container_spec import violations
-from persistent_terminal_hub.hub.docker_client import EngineError
 from persistent_terminal_hub.hub.failures import WorkspaceProblem
 from persistent_terminal_hub.hub.object_names import object_labels
 from persistent_terminal_hub.hub.spawner import PersistentTerminalSpawner
 
 pytestmark = pytest.mark.docker
+pytest_plugins = ["docker_fixtures"]
 APIClient = docker.APIClient
 
 
@@ -81,7 +82,7 @@ Boot = Callable[..., Awaitable[Hub]]
 
 
 @pytest.fixture
-def boot(hub_app: Any, engine: APIClient, tiny_image: str, hub_id: str, tmp_path: Path) -> Boot:  # noqa: F811
+def boot(hub_app: Any, engine: APIClient, tiny_image: str, hub_id: str, tmp_path: Path) -> Boot:
     async def start(workspace: dict[str, Any] | None = None, **spawner: Any) -> Hub:
         settings = settings_for(tmp_path, tiny_image)
         if workspace:
@@ -122,9 +123,13 @@ def sha256(text: str) -> str:
 def newer(user: Any, taken: int) -> dict[str, Any]:
     """Ask until the container has taken its n-th secrets."""
     deadline = time.monotonic() + 5
-    while (got := answer(user))["taken"] < taken and time.monotonic() < deadline:
+    while True:
+        with contextlib.suppress(requests.ConnectionError):
+            got = answer(user)
+            if got["taken"] >= taken:
+                return got
+        assert time.monotonic() < deadline, "the secrets were not taken"
         time.sleep(0.05)
-    return got
 
 
 async def test_a_workspace_is_confined_and_knows_its_secrets_alone(boot: Boot) -> None:
@@ -144,7 +149,7 @@ async def test_a_workspace_is_confined_and_knows_its_secrets_alone(boot: Boot) -
     everything = json.dumps(inspected)
     assert "JUPYTERHUB" not in everything
     for name, value in env.items():
-        if len(value) > 12 and value not in ("/workspace", "Ann@x.org"):
+        if len(value) > 12 and name != "JUPYTER_IMAGE_SPEC":
             assert value not in everything, name
     assert spawner.api_token not in everything
     assert "a-secret-of-the-site" not in everything
@@ -211,8 +216,8 @@ async def test_stop_keeps_the_files_and_deletion_removes_them(boot: Boot) -> Non
     second = hub.container(ann)
     assert second is not None and second["Id"] != first["Id"]
     assert hub.exec(second["Id"], "cat", "/workspace/file") == (0, "kept\n")
-    with pytest.raises(EngineError, match="still running"):
-        await ann.spawners[""].delete_forever()
+    with pytest.raises(RuntimeError, match="active"):
+        await ann.delete_spawners()
     await ann.stop()
     # Only stopped by its own doing: the container is still there, and is replaced at the next start.
     await ann.spawn()
@@ -263,7 +268,9 @@ async def test_a_running_container_is_adopted(boot: Boot) -> None:
     assert hub.container(ann) is None
 
 
-async def test_a_frozen_container_is_left_alone_but_a_new_one_that_never_answers_is_removed(boot: Boot) -> None:
+async def test_a_frozen_container_is_left_alone_but_a_new_one_that_never_answers_is_removed(
+    boot: Boot,
+) -> None:
     hub = await boot(http_timeout=2)
     ann, bob = hub.user("ann"), hub.user("bob")
     await ann.spawn()
@@ -283,7 +290,7 @@ async def test_a_frozen_container_is_left_alone_but_a_new_one_that_never_answers
         for pid in processes:
             os.kill(pid, signal.SIGCONT)
     bob.spawner.cmd = ["sleep", "60"]
-    with pytest.raises((AnyTimeoutError, Exception)):
+    with pytest.raises(AnyTimeoutError):
         await bob.spawn()
     assert hub.container(bob) is None
     assert networks.find_network(hub.client, bob.spawner.names.network) is None
@@ -333,7 +340,7 @@ async def test_refusals_are_sentences_and_leave_nothing_behind(boot: Boot) -> No
     with pytest.raises(WorkspaceProblem, match="privileged"):
         await ann.spawn()
     ann.spawner.extra_host_config = {}
-    ann.spawner.cmd = []
+    ann.spawner.cmd = ["python3", "-u", "/server.py"]
     assert hub.container(ann) is None
     assert networks.find_network(hub.client, ann.spawner.names.network) is None
 
@@ -343,7 +350,7 @@ async def test_refusals_are_sentences_and_leave_nothing_behind(boot: Boot) -> No
     assert "places for running workspaces" in refused[0].jupyterhub_message
 
 
-def test_forty_networks_at_once_and_the_hubs_own(engine: APIClient, hub_id: str, tmp_path: Path) -> None:  # noqa: F811
+def test_forty_networks_at_once_and_the_hubs_own(engine: APIClient, hub_id: str, tmp_path: Path) -> None:
     settings = settings_for(tmp_path, "x", subnet_pool="10.232.0.0/23")
     pool = IPv4Network(settings.docker.subnet_pool)
     gateway = networks.ensure_hub_network(engine, settings, hub_id)
