@@ -21,7 +21,7 @@ def main(directories: list[str]) -> int:
         if lines > WARN_ABOVE:
             too_long = lines > FAIL_ABOVE
             failed |= too_long
-            print(f"{'error' if too_long else 'warning'}: {path} has {lines} lines; split it by job below {WARN_ABOVE}")
+            print(f"{'error' if too_long else 'warning'}: {path} has {lines} lines: more than one job?")
     return int(failed)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Print what pyproject.toml requires, without our own package: its dependencies and those of the named extras.
+"""Print what pyproject.toml requires, without our own package: the core and the named extras.
 
 Keying an installation on these lines, not on pyproject.toml, means that a change of a linter's
 setting or of our code resolves nothing again.

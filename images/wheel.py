@@ -42,7 +42,16 @@ def main() -> int:
             shutil.copy2(source, copy / name)
     # A fixed time makes the same sources give the same wheel, so that Docker's layer cache holds.
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800"}
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--no-build-isolation",
+    ]
     return subprocess.run([*command, "--wheel-dir", str(dist), str(copy)], env=environment).returncode
 
 

@@ -67,7 +67,9 @@ class ImagePython:
 
 def fill(wheelhouses: Path, needed: Sequence[str], python: ImagePython, say: Callable[[str], None]) -> Path:
     """The directory with the wheels for these requirements; downloads them unless it was done before."""
-    key = hashlib.sha256(json.dumps([sorted(needed), asdict(python)], sort_keys=True).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([sorted(needed), asdict(python)], sort_keys=True).encode()).hexdigest()[
+        :16
+    ]
     wanted = wheelhouses / key
     if wanted.is_dir():
         return wanted
@@ -79,7 +81,10 @@ def fill(wheelhouses: Path, needed: Sequence[str], python: ImagePython, say: Cal
     lines.write_text("".join(f"{line}\n" for line in sorted(needed)))
     command = [sys.executable, str(Path(__file__).resolve()), "download", "-qq", *python.pip_flags()]
     environment = {**os.environ, MARKERS: json.dumps(python.markers())}
-    if subprocess.run([*command, "--dest", str(temporary), "-r", str(lines)], env=environment).returncode != 0:
+    if (
+        subprocess.run([*command, "--dest", str(temporary), "-r", str(lines)], env=environment).returncode
+        != 0
+    ):
         raise SystemExit(
             "The wheels for the image could not be downloaded (pip's reason is above). "
             "Is the package index that pip is configured for reachable?"
