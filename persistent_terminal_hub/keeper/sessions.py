@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -127,7 +126,7 @@ class Sessions:
         if len(self._all) >= MAX_SESSIONS:
             raise Refused("limit", f"There are {MAX_SESSIONS} sessions already.")
         name = self._free_name() if name is None else self._check_name(name)
-        identity = secrets.token_hex(8)
+        identity = os.urandom(8).hex()
         full_env = shell_environment() if inherit_env else {}
         full_env.update(env or {})
         full_env["PTH_SESSION_ID"] = identity
