@@ -18,7 +18,7 @@ from persistent_terminal_hub.keeper.spawn import StartError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 # A safety net; the server enforces what the settings say.
-MAX_SESSIONS = 2000
+MAX_SESSIONS = 1000
 MIN_CAPACITY, MAX_CAPACITY = 64 * 1024, 1024 * 1024 * 1024
 DEFAULT_JOURNALS_BOUND = 512 * 1024 * 1024
 # What every journal may keep, however many there are and however tight the bound is.
@@ -133,7 +133,9 @@ class Sessions:
         argv = list(argv) or [default_shell(full_env)]
         capacity = min(max(capacity, MIN_CAPACITY), MAX_CAPACITY)
         try:
-            session = Session(self._loop, self, identity, name, argv, full_env, cwd, size, capacity)
+            session = Session(
+                self._loop, self, self.created + 1, identity, name, argv, full_env, cwd, size, capacity
+            )
         except StartError as error:
             raise Refused("start_failed", str(error)) from None
         except OSError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from persistent_terminal_hub.keeper.client import Client, KeeperError, KeeperGone
+from persistent_terminal_hub.keeper.client import BlockingClient, Client, KeeperError, KeeperGone
 from tests.integration.keeper_fixtures import KeeperProcess, Screen, Typist, create, keeper, until
 
 __all__ = ["keeper"]
@@ -187,16 +187,46 @@ def test_input_that_nobody_reads_is_refused_and_then_delivered_once(
     assert record.read_bytes() == b"".join(pieces)
 
 
+def _until_end_is(client: BlockingClient, session: str, end: int) -> None:
+    until(lambda: client.call("get", session=session).header["session"]["end"] == end)
+
+
+def test_two_subscriptions_of_one_connection_are_both_woken(keeper: KeeperProcess) -> None:
+    client = keeper.connect()
+    session = create(client, "sh", "-c", RAW + "exec cat")
+    screens = [Screen(client, session), Screen(client, session)]
+    typist = Typist(client, session)
+    for screen in screens:
+        screen.until(b"READY")
+    for number in range(20):
+        typist.type(b"%d," % number)
+        for screen in screens:
+            screen.until(b"%d," % number)
+    with pytest.raises(KeeperError) as caught:
+        for _ in range(100):
+            client.subscribe(session)
+    assert caught.value.code == "limit"
+    client.call("unsubscribe", session=session)
+
+
+def test_the_list_comes_in_pages(keeper: KeeperProcess) -> None:
+    client = keeper.connect()
+    made = [create(client, "sleep", "100") for _ in range(60)]
+    page = client.call("list").header
+    assert len(page["sessions"]) < 60
+    rest = client.call("list", after=page["next"]).header
+    assert [info["id"] for info in page["sessions"] + rest["sessions"]] == made
+    assert rest["next"] is None
+
+
 def test_the_bound_on_all_journals_takes_from_the_longest_dormant(keeper: KeeperProcess) -> None:
     client = keeper.connect()
     client.call("configure", journals_bound=3 << 20)
     script = "stty -opost; head -c 1000000 /dev/zero | tr '\\0' x; exec sleep 100"
-    sessions = []
+    sessions: list[str] = []
     for _ in range(5):
         session = create(client, "sh", "-c", script)
-        until(
-            lambda session=session: client.call("get", session=session).header["session"]["end"] == 1_000_000
-        )
+        _until_end_is(client, session, 1_000_000)
         client.call("attach", session=session, client="c")
         if len(sessions) != 1:  # the second one stays attached
             client.call("detach", session=session, client="c")

@@ -144,6 +144,10 @@ def test_a_client_that_does_not_read_is_let_go_and_costs_nothing(keeper: KeeperP
     assert rss < 60 << 20
 
 
+def _until_another_server(client: BlockingClient, old: int) -> None:
+    until(lambda: client.call("stats").header["server_pid"] not in (old, None))
+
+
 def test_the_server_is_killed_and_every_session_goes_on(tmp_path: Path) -> None:
     process = KeeperProcess(tmp_path)
     process.start("sleep", "1000")
@@ -156,7 +160,7 @@ def test_the_server_is_killed_and_every_session_goes_on(tmp_path: Path) -> None:
         client = process.connect()
         server = client.call("stats").header["server_pid"]
         os.kill(server, signal.SIGKILL)
-        until(lambda c=client, old=server: c.call("stats").header["server_pid"] not in (old, None))
+        _until_another_server(client, server)
     client = process.connect()
     after = client.call("get", session="work").header["session"]
     assert (after["pid"], after["epoch"], after["meta"]) == (before["pid"], before["epoch"], {"ttl": 5})
