@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from persistent_terminal_hub.keeper import log, secrets, spawn, wire
+from persistent_terminal_hub.keeper import log, process, secrets, spawn, wire
 from persistent_terminal_hub.keeper.loop import READ, Loop
 from persistent_terminal_hub.keeper.operations import Operations
 from persistent_terminal_hub.keeper.service import Service
@@ -67,6 +67,7 @@ class Keeper:
             self._begin()
         loop.run()
         self.service.close()
+        process.kill_children()
         self._server_output.flush()
         loop.close()
         return self._exit_status or 0

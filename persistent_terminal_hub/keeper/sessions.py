@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import re
@@ -53,7 +54,6 @@ class Sessions:
         self._all: dict[str, Session] = {}
         self._by_pid: dict[int, Session] = {}
         self._ending: set[int] = set()  # pids of shells whose processes are being ended
-        self._next_number = 1
         self.bound = DEFAULT_JOURNALS_BOUND
         self.ended_kept = DEFAULT_ENDED_KEPT
         self.memory = 0
@@ -103,9 +103,8 @@ class Sessions:
         return name
 
     def _free_name(self) -> str:
-        while self._named(str(self._next_number)) is not None:
-            self._next_number += 1
-        return str(self._next_number)
+        taken = {session.name for session in self._all.values()}
+        return next(name for name in map(str, itertools.count(1)) if name not in taken)
 
     # -- making --------------------------------------------------------------------------------------
     def create(

@@ -160,3 +160,16 @@ def test_a_log_that_nobody_reads_stops_neither_keeper_nor_server(keeper: Process
     assert keeper.lines() == ["done"]
     os.close(read_end)
     os.close(write_end)
+
+
+def test_nothing_is_left_behind(keeper: Process) -> None:
+    keeper.start(
+        'setsid sh -c "trap \\"\\" TERM HUP; sleep 60 & echo \\$! >>\\"$OUT\\"; wait" & sleep 60',
+        "--grace",
+        "0.3",
+    )
+    assert keeper.popen is not None
+    until(lambda: keeper.lines())
+    keeper.popen.send_signal(signal.SIGTERM)
+    assert keeper.wait() == 0
+    assert not Path(f"/proc/{keeper.lines()[0]}").exists()
