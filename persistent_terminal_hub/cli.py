@@ -20,6 +20,20 @@ def main() -> None:
     """Workspaces with terminals that outlive everything but you."""
 
 
+@main.command()
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="Settings file; else what PTH_CONFIG names, else none."
+)
+@click.option(
+    "--new-admin-password", is_flag=True, help="Give the local account `admin` a new password; print it once."
+)
+def serve(config: Path | None, new_admin_password: bool) -> None:
+    """Start the proxy and the hub, and keep them running."""
+    from persistent_terminal_hub.hub.serve import serve as run
+
+    raise SystemExit(run(config, new_admin_password))
+
+
 @main.command("check-config")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--serving", is_flag=True, help="Fail also for what `serve` would refuse.")
