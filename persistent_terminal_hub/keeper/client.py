@@ -97,11 +97,13 @@ class Subscription:
     """A session's journal, mapped, and what to call when there is something new in it."""
 
     def __init__(
-        self, session: Event, fds: tuple[int, ...], loop: asyncio.AbstractEventLoop | None = None
+        self, reply: Reply, on_close: Callable[[int], None], loop: asyncio.AbstractEventLoop | None = None
     ) -> None:
-        journal_fd, self._wake_fd = fds
+        journal_fd, self._wake_fd = reply.fds
         self._loop = loop
-        self.session = session
+        self._on_close = on_close
+        self._number = int(reply.header["subscription"])
+        self.session: Event = reply.header["session"]
         try:
             self.reader = Reader(journal_fd)
         except BaseException:
@@ -133,13 +135,14 @@ class Subscription:
         return True
 
     def close(self) -> None:
-        """Unmap the journal and stop being woken. (The keeper hears of it by `unsubscribe`.)"""
+        """Unmap the journal and stop being woken."""
         if self._wake_fd >= 0:
             if self._loop is not None:
                 self._loop.remove_reader(self._wake_fd)
             os.close(self._wake_fd)
             self._wake_fd = -1
             self.reader.close()
+            self._on_close(self._number)
 
 
 class Client:
@@ -209,7 +212,12 @@ class Client:
 
     async def list(self) -> list[Event]:
         """All sessions."""
-        sessions: list[Event] = (await self.call("list")).header["sessions"]
+        sessions: list[Event] = []
+        after: int | None = 0
+        while after is not None:
+            page = (await self.call("list", after=after)).header
+            sessions += page["sessions"]
+            after = page["next"]
         return sessions
 
     async def get(self, session: str) -> Event:
@@ -232,7 +240,12 @@ class Client:
     async def subscribe(self, session: str, on_wake: Callable[[], None]) -> Subscription:
         """Map a session's journal; ``on_wake`` is called when there is something new, and once at first."""
         reply = await self.call("subscribe", session=session)
-        subscription = Subscription(reply.header["session"], reply.fds, self._loop)
+
+        def closed(number: int) -> None:
+            if self._open:
+                self.send("unsubscribe", session=session, subscription=number).add_done_callback(_ignore)
+
+        subscription = Subscription(reply, closed, self._loop)
         subscription._watch(on_wake)
         return subscription
 
@@ -277,7 +290,8 @@ class Client:
 
     def _deliver(self, reply: Reply) -> None:
         if "event" in reply.header:
-            self.on_event(reply.header)
+            # Not from here: a handler that raises must not cost the answers that came with the event.
+            self._loop.call_soon(self.on_event, reply.header)
             return
         future = self._calls.pop(reply.header.get("re") or 0, None)
         if future is None or future.done():  # given up by the caller
@@ -306,6 +320,12 @@ class Client:
             if not future.done():
                 future.set_exception(KeeperGone("The connection to the keeper is lost."))
                 future.exception()  # nobody may be waiting for it
+
+
+def _ignore(future: asyncio.Future[Reply]) -> None:
+    """Take note of a failure that does not matter."""
+    if not future.cancelled():
+        future.exception()
 
 
 class BlockingClient:
@@ -355,14 +375,15 @@ class BlockingClient:
                 event = self.events.popleft()
                 if event["event"] == kind and session in (None, event.get("session")):
                     return event
-            self._replies.extend(self._channel.receive())
-            while self._replies:
+            if not self._replies:
+                self._replies.extend(self._channel.receive())
+            while self._replies:  # no call is under way, so these are events
                 self.events.append(self._replies.popleft().header)
 
     def subscribe(self, session: str) -> Subscription:
         """Map a session's journal."""
         reply = self.call("subscribe", session=session)
-        return Subscription(reply.header["session"], reply.fds)
+        return Subscription(reply, lambda _number: None)
 
     def close(self) -> None:
         """Disconnect."""

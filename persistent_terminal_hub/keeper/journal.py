@@ -25,8 +25,6 @@ import contextlib
 import fcntl
 import mmap
 import os
-import platform
-import secrets
 import threading
 from typing import NamedTuple
 
@@ -71,7 +69,7 @@ class OffsetError(ValueError):
     """The offset asked for has not been written yet."""
 
 
-if platform.machine() in ("x86_64", "AMD64", "i686"):
+if os.uname().machine in ("x86_64", "i686"):
     # Stores become visible in order, and loads are done in order: nothing to do.
     def _fence() -> None:
         """Order memory accesses before against those after."""
@@ -85,6 +83,11 @@ else:
             _fence_lock.release()
 
 
+def new_epoch() -> int:
+    """A number that names one run of one program for ever, exact as a JavaScript number too."""
+    return int.from_bytes(os.urandom(7)) >> 3 | 1
+
+
 class Journal:
     """The writing end. Lives in the keeper only."""
 
@@ -93,7 +96,7 @@ class Journal:
     ) -> None:
         self.capacity = max(PAGE, -(-capacity // PAGE) * PAGE)
         self.reserve = reserve if reserve is not None else min(READ_MAX, self.capacity // 4)
-        self.epoch = secrets.randbits(53) | 1 if epoch is None else epoch  # exact in JavaScript as well
+        self.epoch = new_epoch() if epoch is None else epoch
         self.head = 0
         self.floor = 0
         self._given = 0  # pages of offsets below this were given back; a multiple of PAGE

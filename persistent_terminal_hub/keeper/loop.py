@@ -14,9 +14,7 @@ import select
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from persistent_terminal_hub.keeper import log
 
@@ -26,15 +24,21 @@ WRITE = select.EPOLLOUT
 Handler = Callable[[int], None]
 
 
-@dataclass(order=True)
 class Timer:
     """A call in the future; ``cancel`` makes it a no-op."""
 
-    when: float
-    order: int
-    callback: Callable[[], None] | None = field(compare=False)
+    __slots__ = ("_order", "callback", "when")
+
+    def __init__(self, when: float, order: int, callback: Callable[[], None]) -> None:
+        self.when = when
+        self._order = order
+        self.callback: Callable[[], None] | None = callback
+
+    def __lt__(self, other: Timer) -> bool:
+        return (self.when, self._order) < (other.when, other._order)
 
     def cancel(self) -> None:
+        """Do not call."""
         self.callback = None
 
 
@@ -143,9 +147,13 @@ class Loop:
     @staticmethod
     def _report() -> None:
         # Places only, not the message: an exception's text can quote data.
-        kind, error, trace = sys.exc_info()
-        where = " < ".join(f"{f.name}:{f.lineno}" for f in reversed(traceback.extract_tb(trace)[-4:]))
-        log.say(f"internal error {kind.__name__ if kind else error} at {where}; going on")
+        kind, _, trace = sys.exc_info()
+        places = []
+        while trace is not None:
+            places.append(f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}")
+            trace = trace.tb_next
+        where = " < ".join(reversed(places[-4:]))
+        log.say(f"internal error {kind.__name__ if kind else ''} at {where}; going on")
 
     def close(self) -> None:
         """Release the descriptors."""

@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from persistent_terminal_hub.keeper import log, secrets, spawn, wire
+from persistent_terminal_hub.keeper import log, process, secrets, spawn, wire
 from persistent_terminal_hub.keeper.loop import READ, Loop
 from persistent_terminal_hub.keeper.operations import Operations
 from persistent_terminal_hub.keeper.service import Service
-from persistent_terminal_hub.keeper.sessions import Event, Sessions
+from persistent_terminal_hub.keeper.sessions import DEFAULT_JOURNALS_BOUND, Event, Sessions
 from persistent_terminal_hub.keeper.supervisor import Supervisor
 
 OWN_OOM_SCORE = -900
@@ -38,6 +38,7 @@ class Keeper:
         self._ending = False
         self.loop = Loop()
         self.sessions = Sessions(self.loop, self._announce, options.grace)
+        self.sessions.bound = journals_bound()
         operations = Operations(self.sessions, self._stats)
         path = self.runtime_dir / wire.SOCKET_NAME
         self.service = Service(self.loop, path, operations.serve, operations.forget)
@@ -66,6 +67,7 @@ class Keeper:
             self._begin()
         loop.run()
         self.service.close()
+        process.kill_children()
         self._server_output.flush()
         loop.close()
         return self._exit_status or 0
@@ -197,6 +199,17 @@ class ServerOutput:
         """Pass on what is left, at the end."""
         while self._copy():
             pass
+
+
+def journals_bound() -> int:
+    """What all journals may take together: half a gigabyte, or a quarter of a smaller container."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, v1
+        try:
+            limit = int(Path("/sys/fs/cgroup", name).read_text())
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+        return min(DEFAULT_JOURNALS_BOUND, max(limit // 4, 1024 * 1024))
+    return DEFAULT_JOURNALS_BOUND
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

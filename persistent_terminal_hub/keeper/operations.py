@@ -19,6 +19,9 @@ from persistent_terminal_hub.keeper.service import Connection
 from persistent_terminal_hub.keeper.sessions import Refused, Sessions
 
 MAX_META = 4096
+# So many fit into one answer, whatever they are; and telling of them does not take long.
+PAGE_OF_SESSIONS = 50
+MAX_SUBSCRIPTIONS = 64  # of one connection to one session
 MAX_CLIENT_ID = 128
 MAX_SIZE = 4096  # columns or rows
 MAX_ARGUMENTS = 1024
@@ -114,8 +117,12 @@ class Operations:
         )
         return {"session": session.info()}
 
-    def op_list(self, _connection: Connection, _fields: _Fields) -> Answer:
-        return {"sessions": [session.info() for session in self._sessions]}
+    def op_list(self, _connection: Connection, fields: _Fields) -> Answer:
+        after = fields.integer("after", 0, MAX_SEQ, 0)
+        rest = [session for session in self._sessions if session.serial > after]
+        page = rest[:PAGE_OF_SESSIONS]
+        more = page[-1].serial if len(rest) > len(page) else None
+        return {"sessions": [session.info() for session in page], "next": more}
 
     def op_get(self, _connection: Connection, fields: _Fields) -> Answer:
         return {"session": self._sessions.find(fields.session).info()}
@@ -192,20 +199,31 @@ class Operations:
 
     def op_subscribe(self, connection: Connection, fields: _Fields) -> None:
         session = self._sessions.find(fields.session)
-        answer = {"re": fields.header.get("id"), "ok": True, "session": session.info()}
+        if session.subscribed(connection.number) >= MAX_SUBSCRIPTIONS:
+            raise Refused(
+                "limit", f"A connection may subscribe to a session {MAX_SUBSCRIPTIONS} times at most."
+            )
         try:
-            journal = session.journal.open_reader_fd()
+            fds = [session.journal.open_reader_fd()]
             try:
-                wake = os.dup(session.subscribe(connection.number))
+                number, wake = session.subscribe(connection.number)
+                fds.append(os.dup(wake))
             except BaseException:
-                os.close(journal)
+                os.close(fds[0])
                 raise
         except OSError as error:
             raise Refused("limit", f"No descriptor is left ({os.strerror(error.errno or 0)}).") from None
-        connection.send(answer, fds=(journal, wake))
+        answer = {
+            "re": fields.header.get("id"),
+            "ok": True,
+            "subscription": number,
+            "session": session.info(),
+        }
+        connection.send(answer, fds=tuple(fds))
 
     def op_unsubscribe(self, connection: Connection, fields: _Fields) -> Answer:
-        self._sessions.find(fields.session).unsubscribe(connection.number)
+        number = fields.integer("subscription", 0, MAX_SEQ, 0)
+        self._sessions.find(fields.session).unsubscribe(connection.number, number or None)
         return {}
 
 

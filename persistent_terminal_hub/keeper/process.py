@@ -8,6 +8,7 @@ import os
 import signal
 import struct
 import termios
+import time
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
@@ -86,6 +87,25 @@ def signal_sessions(leaders: Container[int], *signums: int) -> set[int]:
         except (OSError, ValueError):
             continue
     return found
+
+
+def kill_children(seconds: float = 1.0) -> None:
+    """Kill what is left at our own end: kernels, daemons, whatever became ours when its parent died.
+
+    In a container the end of the main process does that as well; without one, nobody else would.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            # The children of those that die become ours, so this gets to the last of them.
+            for child in Path("/proc/thread-self/children").read_bytes().split():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(int(child), signal.SIGKILL)
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except (ChildProcessError, FileNotFoundError):
+            return
+        time.sleep(0.01)
 
 
 def process_name(pid: int | None) -> str | None:

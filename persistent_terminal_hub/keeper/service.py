@@ -43,7 +43,7 @@ class Connection:
         self.watching = False
         self.open = True
         self._loop.add(sock.fileno(), READ, self._on_ready, self.close)
-        self._loop.call_later(HELLO_SECONDS, self._expect_hello)
+        self._hello_timer = self._loop.call_later(HELLO_SECONDS, self._expect_hello)
 
     def _expect_hello(self) -> None:
         if self.open and not self.greeted:
@@ -159,6 +159,7 @@ class Connection:
         if not self.open:
             return
         self.open = False
+        self._hello_timer.cancel()
         self._loop.remove(self._sock.fileno())
         self._sock.close()
         for _, fds in self._out:

@@ -20,6 +20,7 @@ TURN_BYTES = 64 * 1024
 SHORT_READ = 2048
 # What the kernel can still hold for us when the shell is dead is far below this.
 FINAL_DRAIN_BYTES = 1024 * 1024
+ARGUMENTS_SHOWN, ARGUMENT_SHOWN = 32, 200
 # After a handler failed: not at once, so that it cannot spin.
 RETRY_SECONDS = 1.0
 
@@ -62,6 +63,7 @@ class Session:
         self,
         loop: Loop,
         owner: Owner,
+        serial: int,
         identity: str,
         name: str,
         argv: Sequence[str],
@@ -72,6 +74,7 @@ class Session:
     ) -> None:
         self._loop = loop
         self._owner = owner
+        self.serial = serial  # in the order of creation
         self.id = identity
         self.name = name
         self.argv = list(argv)
@@ -87,7 +90,8 @@ class Session:
         self.bytes_in = 0
         self.input = InputQueue()
         self.attached: set[tuple[int, str]] = set()  # (connection, client)
-        self._wakes: dict[int, int] = {}  # connection -> eventfd
+        self._wakes: dict[tuple[int, int], int] = {}  # (connection, subscription) -> eventfd
+        self._subscriptions = 0
         self._refused = False
         self._writing = False
         self.journal = Journal(capacity)
@@ -147,19 +151,21 @@ class Session:
             self._owner.grown(self, count, journal.allocated - memory)
         return alive
 
-    def subscribe(self, connection: int) -> int:
-        """The eventfd that is written to when there is something new for ``connection``."""
-        fd = self._wakes.get(connection)
-        if fd is None:
-            fd = os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            self._wakes[connection] = fd
-        return fd
+    def subscribe(self, connection: int) -> tuple[int, int]:
+        """A number, and the eventfd that is written to when there is something new, once at first."""
+        fd = os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._subscriptions += 1
+        self._wakes[connection, self._subscriptions] = fd
+        return self._subscriptions, fd
 
-    def unsubscribe(self, connection: int) -> None:
-        """Stop waking ``connection``."""
-        fd = self._wakes.pop(connection, None)
-        if fd is not None:
-            os.close(fd)
+    def subscribed(self, connection: int) -> int:
+        """How many subscriptions a connection has."""
+        return sum(key[0] == connection for key in self._wakes)
+
+    def unsubscribe(self, connection: int, subscription: int | None = None) -> None:
+        """Stop waking a subscription, or all of a connection."""
+        for key in [k for k in self._wakes if k[0] == connection and subscription in (None, k[1])]:
+            os.close(self._wakes.pop(key))
 
     def wake(self) -> None:
         """Tell all readers to look. Wakes that are not yet consumed add up to one."""
@@ -242,8 +248,8 @@ class Session:
 
     def close(self) -> None:
         """Release everything of an ended session."""
-        for connection in list(self._wakes):
-            self.unsubscribe(connection)
+        while self._wakes:
+            os.close(self._wakes.popitem()[1])
         self.journal.close()
 
     # -- telling -------------------------------------------------------------------------------------
@@ -257,7 +263,7 @@ class Session:
             "name": self.name,
             "state": "running" if running else "ended",
             "pid": self.pid,
-            "argv": self.argv,
+            "argv": _shortened(self.argv),
             "cwd": self.cwd,
             "cwd_now": process.current_directory(self.pid) if running else None,
             "created": self.created,
@@ -277,3 +283,11 @@ class Session:
             "exit": self.exit and self.exit._asdict(),
             "meta": self.meta,
         }
+
+
+def _shortened(argv: list[str]) -> list[str]:
+    """A command as far as people want to read it; it can be megabytes long."""
+    return [
+        part if len(part) <= ARGUMENT_SHOWN else part[:ARGUMENT_SHOWN] + "…"
+        for part in argv[:ARGUMENTS_SHOWN]
+    ]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import re
-import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from persistent_terminal_hub.keeper.spawn import StartError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 # A safety net; the server enforces what the settings say.
-MAX_SESSIONS = 2000
+MAX_SESSIONS = 1000
 MIN_CAPACITY, MAX_CAPACITY = 64 * 1024, 1024 * 1024 * 1024
 DEFAULT_JOURNALS_BOUND = 512 * 1024 * 1024
 # What every journal may keep, however many there are and however tight the bound is.
@@ -54,7 +54,6 @@ class Sessions:
         self._all: dict[str, Session] = {}
         self._by_pid: dict[int, Session] = {}
         self._ending: set[int] = set()  # pids of shells whose processes are being ended
-        self._next_number = 1
         self.bound = DEFAULT_JOURNALS_BOUND
         self.ended_kept = DEFAULT_ENDED_KEPT
         self.memory = 0
@@ -104,9 +103,8 @@ class Sessions:
         return name
 
     def _free_name(self) -> str:
-        while self._named(str(self._next_number)) is not None:
-            self._next_number += 1
-        return str(self._next_number)
+        taken = {session.name for session in self._all.values()}
+        return next(name for name in map(str, itertools.count(1)) if name not in taken)
 
     # -- making --------------------------------------------------------------------------------------
     def create(
@@ -127,14 +125,16 @@ class Sessions:
         if len(self._all) >= MAX_SESSIONS:
             raise Refused("limit", f"There are {MAX_SESSIONS} sessions already.")
         name = self._free_name() if name is None else self._check_name(name)
-        identity = secrets.token_hex(8)
+        identity = os.urandom(8).hex()
         full_env = shell_environment() if inherit_env else {}
         full_env.update(env or {})
         full_env["PTH_SESSION_ID"] = identity
         argv = list(argv) or [default_shell(full_env)]
         capacity = min(max(capacity, MIN_CAPACITY), MAX_CAPACITY)
         try:
-            session = Session(self._loop, self, identity, name, argv, full_env, cwd, size, capacity)
+            session = Session(
+                self._loop, self, self.created + 1, identity, name, argv, full_env, cwd, size, capacity
+            )
         except StartError as error:
             raise Refused("start_failed", str(error)) from None
         except OSError as error:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 VERSION = 1
 SOCKET_NAME = "keeper.sock"
-MAX_HEADER = 256 * 1024
+MAX_HEADER = 1024 * 1024
 MAX_PAYLOAD = 1024 * 1024
 _LENGTHS = struct.Struct(">II")
 # sizeof(sockaddr_un.sun_path), less the final NUL

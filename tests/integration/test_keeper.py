@@ -139,3 +139,37 @@ def test_the_server_does_not_outlive_a_killed_keeper(keeper: Process) -> None:
     keeper.popen.wait()
     server = Path(f"/proc/{keeper.lines()[0]}/stat")
     until(lambda: not server.exists() or server.read_text().split()[2] == "Z")
+
+
+def test_sighup_restarts_the_server(keeper: Process) -> None:
+    keeper.start('trap "exit 0" TERM; echo up >>"$OUT"; while :; do sleep 0.05; done')
+    assert keeper.popen is not None
+    until(lambda: keeper.lines() == ["up"])
+    keeper.popen.send_signal(signal.SIGHUP)
+    until(lambda: keeper.lines() == ["up", "up"])
+    assert keeper.popen.poll() is None
+
+
+def test_a_log_that_nobody_reads_stops_neither_keeper_nor_server(keeper: Process) -> None:
+    env = {**os.environ, "PTH_RUNTIME_DIR": str(keeper.runtime), "PYTHONPATH": str(ROOT)}
+    script = f"head -c 1000000 /dev/zero | tr '\\0' x >&2; echo done >{keeper.out}; exit 0"
+    command = [sys.executable, "-m", "persistent_terminal_hub.keeper", "--", "sh", "-c", script]
+    read_end, write_end = os.pipe()
+    keeper.popen = subprocess.Popen(command, env=env, stderr=write_end)
+    assert keeper.wait() == 0
+    assert keeper.lines() == ["done"]
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_nothing_is_left_behind(keeper: Process) -> None:
+    keeper.start(
+        'setsid sh -c "trap \\"\\" TERM HUP; sleep 60 & echo \\$! >>\\"$OUT\\"; wait" & sleep 60',
+        "--grace",
+        "0.3",
+    )
+    assert keeper.popen is not None
+    until(lambda: keeper.lines())
+    keeper.popen.send_signal(signal.SIGTERM)
+    assert keeper.wait() == 0
+    assert not Path(f"/proc/{keeper.lines()[0]}").exists()
