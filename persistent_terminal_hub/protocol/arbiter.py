@@ -25,11 +25,11 @@ class Decision(NamedTuple):
 
 
 class Arbiter:
-    """Keeps the attached clients of one session; the host asks `decide()` after every change and applies it.
+    """The attached clients of one session; the host asks `decide()` after every change and applies it.
 
-    The size is that of the most recent client to type or focus among the visible read-write ones (`latest`), or
-    the smallest of theirs in each direction (`smallest`). The responder is the most recent read-write client; a
-    visible one is preferred, because browsers slow hidden pages down. Watchers count for neither.
+    The size is that of the most recent client to type or focus among the visible read-write ones (`latest`),
+    or the smallest of theirs in each direction (`smallest`). The responder is the most recent read-write
+    client; a visible one is preferred, because browsers slow hidden pages down. Watchers count for neither.
     """
 
     def __init__(self, policy: SizePolicy = "latest") -> None:
@@ -45,10 +45,7 @@ class Arbiter:
     ) -> None:
         """A client attached. A new one counts as active now; one that only came back keeps its place."""
         before = self._members.pop(client, None)
-        if resumed:
-            active = before.active if before else 0
-        else:
-            active = self._next()
+        active = (before.active if before else 0) if resumed else self._next()
         self._members[client] = _Member(rows, cols, writes, visible, active)
 
     def leave(self, client: str) -> None:

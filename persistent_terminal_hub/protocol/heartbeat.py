@@ -40,8 +40,8 @@ class Heartbeat:
         slept = now - max(self._ticked, self.due) > limits.heartbeat
         self._ticked = now
         if slept:
-            # This side did not run for a while (a blocked event loop, a laptop that slept), so what it did not
-            # hear may be waiting to be read. Ask before giving up.
+            # This side did not run for a while (a blocked event loop, a laptop that slept), so what it did
+            # not hear may be waiting to be read. Ask before giving up.
             self._next_ping = now + limits.heartbeat
             self._dead_at = max(self._dead_at, now + limits.probe)
             return "ping"

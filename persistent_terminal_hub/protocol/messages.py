@@ -1,7 +1,8 @@
 """Control messages of `pth.v1`: frozen models, a strict and bounded decoder, an encoder.
 
 Unknown fields are ignored, so that a newer side may say more; an unknown type or a field of a wrong type or
-range is a `ProtocolError`. A field that is null counts as absent. Plain dataclasses: this is the hot path. `docs/reference/protocol.md` says what each message means.
+range is a `ProtocolError`. A field that is null counts as absent. Plain dataclasses: this is the hot path.
+`docs/reference/protocol.md` says what each message means.
 """
 
 from __future__ import annotations

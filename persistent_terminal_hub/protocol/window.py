@@ -1,11 +1,11 @@
 """How many unacknowledged bytes a client may have: about 100 ms of what it has shown to digest.
 
 The rate is measured as a congestion control does it: one chunk at a time is followed from sending to its
-acknowledgement, and what was acknowledged meanwhile, divided by that time, is a sample. The window is the rate
-times (the shortest round trip seen + 100 ms). The round trip must be in it: without it a window on a long way
-would measure only itself and shrink for ever; with it a window that is the bottleneck grows by every sample.
-The shortest round trip is kept for the life of the connection, because under a steady flood every later
-measurement contains the queue that the window itself makes.
+acknowledgement, and what was acknowledged meanwhile, divided by that time, is a sample. The window is the
+rate times (the shortest round trip seen + 100 ms). The round trip must be in it: without it a window on a
+long way would measure only itself and shrink for ever; with it a window that is the bottleneck grows by
+every sample. The shortest round trip is kept for the life of the connection, because under a steady flood
+every later measurement contains the queue that the window itself makes.
 """
 
 from __future__ import annotations
