@@ -2,8 +2,8 @@
 
 Pure: no socket, no clock of its own, no copy of the journal. The host feeds what arrives (`receive`), the
 time (`tick`, at `wake_at`) and what it found out (`admit`, `keyframe`, `input_written`), and does what is
-returned. Output is pulled: while `pull(view, now)` returns an action, the host does it. One pull is one frame,
-so that a host can take turns between sessions; what other methods return goes out at once, before output.
+returned. Output is pulled: while `pull(view, now)` returns an action, the host does it. One pull is one
+frame, so that a host can take turns between sessions; what other methods return goes out at once.
 """
 
 from __future__ import annotations
@@ -154,9 +154,7 @@ class ServerStream:
 
     # What the host found out ------------------------------------------------------------------------
 
-    def admit(
-        self, view: JournalView, *, mode: Mode, input_ack: int, responder: bool, now: float
-    ) -> list[Action]:
+    def admit(self, view: JournalView, *, mode: Mode, input_ack: int, responder: bool) -> list[Action]:
         """The attach is allowed. `input_ack`: the last number of this client that the keeper has."""
         if self.phase != "admitting" or self.request is None:
             return []
@@ -249,6 +247,9 @@ class ServerStream:
         """The next thing to send, or None. A read is offered again until the host says that it was sent."""
         if self.phase != "live":
             return None
+        if view.epoch != self._epoch:  # the same session, but another process with another stream
+            self.phase = "closed"
+            return Shut(Code.REATTACH, "The session's process was restarted.")
         action = self.cursor.pull(view, now)
         if action is None:
             return self._pull_fetch(view)
@@ -279,7 +280,7 @@ class ServerStream:
     def wake_at(self) -> float:
         """When to call `tick`, and `pull` after it, if nothing happens before."""
         due = self._heart.due
-        if self.phase in ("waiting", "admitting"):
+        if self.phase == "waiting":
             return min(due, self._attach_by)
         return due if self.cursor.due is None else min(due, self.cursor.due)
 
