@@ -14,7 +14,7 @@ DropReason = Literal["restarted", "forgotten", "read_only", "full", "locked", "e
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The honest state of the connection. `since`: when it began; for reconnecting, when the line was lost."""
+    """The honest state of the connection, and since when; `reconnecting` since the line was lost."""
 
     name: StateName
     since: float
@@ -75,8 +75,8 @@ class SetSize:
 class Output:
     """Parse these bytes of the stream, then call `parsed(offset + len(data), generation, now)`.
 
-    `may_answer(offset)`, asked while parsing, says whether queries in it are to be answered; it is the same
-    for all bytes of one Output.
+    `may_answer(offset, generation)`, asked while parsing, says whether queries in it are to be answered; it is
+    the same for all bytes of one Output.
     """
 
     offset: int

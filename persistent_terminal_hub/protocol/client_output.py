@@ -93,13 +93,8 @@ class OutputState:
             raise ProtocolError("A keyframe without a reset before it.")
         self._keyframe = message
         self._got = 0
-        events: list[Event] = []
-        if self._seen is not None and self._seen[0] == self._epoch and self._seen[1] < message.offset:
-            # Counted here and not taken from the server's word: a screen may have been left half-drawn.
-            events.append(SkippedOutput(self._seen[1], message.offset))
-        self._see(message.offset)
-        events.append(SetSize(message.rows, message.cols))
-        return events if message.size else [*events, self._part(b"")]
+        size = SetSize(message.rows, message.cols)
+        return [size] if message.size else [size, *self._part(b"")]
 
     def size(self, message: Size) -> list[Event]:
         """The PTY's size changes at this place of the stream."""
@@ -128,7 +123,7 @@ class OutputState:
             self._got += len(data)
             if self._got > self._keyframe.size:
                 raise ProtocolError("More of a keyframe than was announced.")
-            return [self._part(bytes(data))]
+            return self._part(bytes(data))
         place = self._next
         if place is None or self._reset_due or self._offer is None:
             raise ProtocolError("Output before the screen that it belongs to.")
@@ -141,17 +136,21 @@ class OutputState:
         self._see(self._next)
         return [*self._split(place, payload)]
 
-    def _part(self, data: bytes) -> KeyframePart:
+    def _part(self, data: bytes) -> list[Event]:
         keyframe = self._keyframe
         if keyframe is None:
             raise ProtocolError("A part of a keyframe that was not announced.")
-        last = self._got == keyframe.size
-        if last:
-            self._next = keyframe.offset
-            self._keyframe = None
-            self._parsed = self._acked = keyframe.offset
-            self._ack_forced = True
-        return KeyframePart(data, keyframe.offset, last, self._generation)
+        if self._got < keyframe.size:
+            return [KeyframePart(data, keyframe.offset, False, self._generation)]
+        events: list[Event] = []
+        if self._seen is not None and self._seen[0] == self._epoch and self._seen[1] < keyframe.offset:
+            # Counted here and not taken from the server's word: a keyframe before may not have come whole.
+            events.append(SkippedOutput(self._seen[1], keyframe.offset))
+        self._keyframe = None
+        self._next = self._parsed = self._acked = keyframe.offset
+        self._see(keyframe.offset)
+        self._ack_forced = True
+        return [*events, KeyframePart(data, keyframe.offset, True, self._generation)]
 
     def _split(self, offset: int, data: bytes) -> list[Output]:
         """Cut where `may_answer` changes, so that a host that knows only chunks decides rightly."""
@@ -195,6 +194,11 @@ class OutputState:
         self._acked = max(self._acked, self._parsed)
         return self._acked
 
-    def may_answer(self, offset: int) -> bool:
-        """Whether a query whose last byte is at `offset` is ours."""
+    def may_answer(self, offset: int, generation: int) -> bool:
+        """Whether a query whose last byte is at `offset` is ours.
+
+        Output of an older generation may still wait in the emulator's queue; its offsets mean nothing now.
+        """
+        if generation != self._generation or self._reset_due:
+            return False
         return any(start <= offset and (stop is None or offset < stop) for start, stop in self._answers)

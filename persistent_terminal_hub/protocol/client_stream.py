@@ -1,7 +1,7 @@
 """A client's end of `pth.v1`: keeps what was typed, knows what was shown, comes back by itself. Pure.
 
-The host calls a method for everything that happens (with the monotonic time) and does the returned events in
-order. It may call them for one socket only: after `CloseSocket`, or after `closed`, nothing more of the old one.
+The host calls a method for everything that happens (with the monotonic time) and does the returned events
+in order. It does so for one socket at a time: nothing of an old one after `CloseSocket` or `closed`.
 The TypeScript client is the same machine; `tests/vectors/pth.v1` holds both to it.
 """
 
@@ -155,22 +155,22 @@ class ClientStream:
         reason: DropReason | None = None
         name = self.state.name
         if name in ("locked", "ended", "refused"):
-            reason = name  # type: ignore[assignment]
+            reason = name
         elif self.mode != "rw":
             reason = "read_only"
         elif not self.input.put(data):
             reason = "full"
         return self._flush() if reason is None else [InputDropped(len(data), reason)]
 
-    def answer(self, data: bytes, offset: int) -> list[Event]:
-        """The emulator answers a query that it found in the output at `offset`."""
-        if self.may_answer(offset) and self.mode == "rw" and self.input.put(data, answer=True):
+    def answer(self, data: bytes, offset: int, generation: int) -> list[Event]:
+        """The emulator answers a query that it found in the Output at `offset`."""
+        if self.may_answer(offset, generation) and self.mode == "rw" and self.input.put(data, answer=True):
             return self._flush()
         return []
 
-    def may_answer(self, offset: int) -> bool:
+    def may_answer(self, offset: int, generation: int) -> bool:
         """Whether a query whose last byte is at `offset` is this client's to answer, now."""
-        return self._output.may_answer(offset)
+        return self._output.may_answer(offset, generation)
 
     def resize(self, rows: int, cols: int) -> list[Event]:
         """The window has this size; the emulator gets its size by SetSize, not from here."""

@@ -218,7 +218,8 @@ class ServerStream:
 
     def set_responder(self, responder: bool, view: JournalView) -> list[Action]:
         """The arbiter chose: from the journal's head on this client answers queries, or does not."""
-        if self.phase != "live" or responder == self.responder:
+        # A stream of an older process is about to be closed; offsets of the new one mean nothing in it.
+        if self.phase != "live" or responder == self.responder or view.epoch != self._epoch:
             return []
         self.responder = responder
         return [Send(Responder(responder, view.head))]
