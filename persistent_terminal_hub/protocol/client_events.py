@@ -75,8 +75,8 @@ class SetSize:
 class Output:
     """Parse these bytes of the stream, then call `parsed(offset + len(data), generation, now)`.
 
-    `may_answer(offset, generation)`, asked while parsing, says whether queries in it are to be answered; it is
-    the same for all bytes of one Output.
+    `may_answer(offset, generation)`, asked while parsing, says whether queries in it are to be answered;
+    it is the same for all bytes of one Output.
     """
 
     offset: int

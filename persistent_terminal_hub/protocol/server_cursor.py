@@ -145,7 +145,7 @@ class Cursor:
         if backlog < limits.lag_min:
             return False
         # A client whose measured rate says that it cannot catch up does not wait for the full time.
-        hopeless = 0 < self.window.rate * limits.lag_seconds * 2 < backlog
+        hopeless = 0 < self.window.rate * limits.lag_seconds < backlog
         patience = limits.lag_hopeless if hopeless else limits.lag_seconds
         if now < self._typed_at + patience:
             self.due = self._typed_at + patience

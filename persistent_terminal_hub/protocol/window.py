@@ -4,8 +4,9 @@ The rate is measured as a congestion control does it: one chunk at a time is fol
 acknowledgement, and what was acknowledged meanwhile, divided by that time, is a sample. The window is the
 rate times (the shortest round trip seen + 100 ms). The round trip must be in it: without it a window on a
 long way would measure only itself and shrink for ever; with it a window that is the bottleneck grows by
-every sample. The shortest round trip is kept for the life of the connection, because under a steady flood
-every later measurement contains the queue that the window itself makes.
+every sample, and until a full window no longer raises the rate it doubles each round trip. The shortest
+round trip is kept for the life of the connection, because under a steady flood every later measurement
+contains the queue that the window itself makes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class Window:
     """The window of one connection. `limited` is set by its owner when it kept bytes back for it."""
 
     __slots__ = (
+        "_filling",
         "_limits",
         "_probe_acked",
         "_probe_at",
@@ -38,6 +40,7 @@ class Window:
         self._probe_at = 0.0
         self._probe_acked = 0
         self.limited = False
+        self._filling = True  # the line's rate is not reached yet
         self.rate = 0.0  # bytes a second; 0 before the first measurement
         self.round_trip = LONGEST_ROUND_TRIP
         self.size = limits.window_start
@@ -59,11 +62,16 @@ class Window:
         self._probe_stop = None
         self.round_trip = min(self.round_trip, took)
         sample = (offset - self._probe_acked) / took
+        if self.limited and sample < self.rate * 1.25:
+            self._filling = False
         if sample > self.rate:
             self.rate = sample
         elif self.limited:  # a sample taken while the program printed little says nothing about the client
             self.rate += (sample - self.rate) / 4
         self.limited = False
         limits = self._limits
-        wanted = self.rate * (self.round_trip + limits.window_seconds)
+        seconds = self.round_trip + limits.window_seconds
+        if self._filling:
+            seconds = max(seconds, 2 * self.round_trip)
+        wanted = self.rate * seconds
         self.size = int(min(max(wanted, limits.window_min), limits.window_max))

@@ -188,6 +188,7 @@ class Host:
         """SIGKILL: what is already in the keeper's socket is still read, everything else is lost."""
         self.up = False
         self.life += 1
+        self._to_keeper = self.world.now  # the next server's socket is another one, and may be read sooner
         lines, self.lines = self.lines, []
         self.arbiter = Arbiter(self.arbiter.policy)
         for line in lines:
@@ -269,7 +270,9 @@ class Host:
         self.world.after(delay, run)
 
     def _keeper(self, what: Callable[[], None]) -> None:
-        self._to_keeper = max(self._to_keeper, self.world.now + self.world.random.random() * 0.01)
+        random = self.world.random.random
+        delay = random() * (0.01 if random() > 0.02 else 3)  # now and then the keeper is slow
+        self._to_keeper = max(self._to_keeper, self.world.now + delay)
         self.world.at(self._to_keeper, what)
 
     def _reply(self, line: Line, what: Callable[[], None]) -> None:
@@ -518,7 +521,9 @@ class Client:
         assert self.settled(), f"not settled: {state}"
         reached = self.first[view.epoch]
         for start, stop in sorted(self.covered[view.epoch]):
-            assert start <= reached or stop <= reached, f"bytes {reached} to {start} neither shown nor announced"
+            assert start <= reached or stop <= reached, (
+                f"bytes {reached} to {start} neither shown nor announced"
+            )
             reached = max(reached, stop)
         assert reached == view.head
         received = b"".join(data for _, data in self.host.keeper.received.get(self.name, []))

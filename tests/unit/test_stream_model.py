@@ -8,16 +8,26 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from persistent_terminal_hub.protocol.codes import Limits
 from stream_sim import QUERY, SMALL, Client, Host, Keeper, World
 
+from persistent_terminal_hub.protocol.codes import Limits
+
+PATIENT = replace(SMALL, lag_min=10**9)  # nobody is moved ahead for lagging
 ALPHABET = bytes(range(32, 127)) + b"\x1b\xff\x00\n" + bytes([QUERY])
 
 
 class Case:
     """A keeper, a server and some clients, and a script of disturbances drawn from a seed."""
 
-    def __init__(self, seed: int, *, capacity: int = 1000, clients: int = 1, watch: bool = False, limits: Limits = SMALL) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        capacity: int = 1000,
+        clients: int = 1,
+        watch: bool = False,
+        limits: Limits = SMALL,
+    ) -> None:
         self.world = World(seed)
         self.random = Random(seed ^ 0x5EED)
         self.keeper = Keeper(self.world, capacity)
@@ -103,7 +113,13 @@ GENTLE = "pppptttcnf"  # nothing here may cost a byte that the journal holds
 
 
 def run_case(
-    seed: int, ops: str, capacity: int, clients: int, watch: bool, lossy_keyframes: bool, limits: Limits = SMALL
+    seed: int,
+    ops: str,
+    capacity: int,
+    clients: int,
+    watch: bool,
+    lossy_keyframes: bool,
+    limits: Limits = SMALL,
 ) -> Case:
     case = Case(seed, capacity=capacity, clients=clients, watch=watch, limits=limits)
     if lossy_keyframes:
@@ -134,18 +150,17 @@ def test_everything_at_random(block: int) -> None:
 @pytest.mark.parametrize("block", range(4))
 def test_cuts_alone_cost_nothing(block: int) -> None:
     """With a journal that holds everything, cuts and kills lose no byte, redraw nothing, resend nothing."""
-    patient = replace(SMALL, lag_min=10**9)
     for seed in range(block * 200, block * 200 + 200):
         draw = Random(seed)
-        case = run_case(seed, GENTLE + "k", 10**6, draw.choice((1, 2)), False, False, patient)
+        case = run_case(seed, GENTLE + "k", 10**6, draw.choice((1, 2)), False, False, PATIENT)
         for client in case.clients:
             assert set(client.resets) <= {"fresh"}, seed  # twice when a keyframe was cut
             assert not client.skipped and not client.dropped, seed
 
 
 def scripted(cut: tuple[int, int] | None, second: tuple[int, int] | None = None) -> Case:
-    """A short session: output, typing, a paste, a query, a new size; the first connection is cut at a byte."""
-    case = Case(7, capacity=10**6)
+    """A short session: output, typing, a paste, queries, a new size; connections are cut at a byte."""
+    case = Case(7, capacity=10**6, limits=PATIENT)
     client = case.clients[0]
     client.cuts = [cut, second]
     world, start = case.world, case.world.now
@@ -168,7 +183,7 @@ def test_a_cut_at_every_byte(direction: int) -> None:
     line = whole.clients[0].line
     assert line is not None
     total = line.sent[direction]
-    assert total > 600
+    assert total > 500
     for byte in range(total + 1):
         case = scripted((direction, byte))
         client = case.clients[0]
@@ -179,14 +194,18 @@ def test_a_cut_at_every_byte(direction: int) -> None:
 def test_two_cuts() -> None:
     random = Random(2)
     for _ in range(600):
-        case = scripted((random.randrange(2), random.randrange(900)), (random.randrange(2), random.randrange(600)))
+        case = scripted(
+            (random.randrange(2), random.randrange(900)), (random.randrange(2), random.randrange(600))
+        )
         assert not case.clients[0].skipped and not case.clients[0].dropped
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     seed=st.integers(0, 2**16),
-    ops=st.lists(st.tuples(st.sampled_from(EVERYTHING), st.sampled_from((0.0, 0.01, 0.2, 1.0, 6.0))), max_size=25),
+    ops=st.lists(
+        st.tuples(st.sampled_from(EVERYTHING), st.sampled_from((0.0, 0.01, 0.2, 1.0, 6.0))), max_size=25
+    ),
     capacity=st.sampled_from((100, 300, 10**5)),
     clients=st.integers(1, 3),
 )
