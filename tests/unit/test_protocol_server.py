@@ -316,7 +316,7 @@ def test_a_restarted_process_sends_the_client_back() -> None:
 
 
 JUNK: list[Any] = [
-    None, True, False, 0, 1, -1, 24, 2**53, 10**30, 1.5, "", "e1", "rw", ID, "x" * 3000, [], [1], {}, {"a": []},
+    None, True, False, 0, 1, -1, 2**53, 10**30, 1.5, "", "e1", "rw", ID, "x" * 3000, [], [1], {}, {"a": 1},
 ]  # fmt: skip
 FIELDS = ("client", "epoch", "offset", "rows", "cols", "from", "to", "id", "mode", "visible", "token", "size")
 TYPES = ("attach", "ack", "resize", "fetch", "ping", "pong", "token", "focus", "visible", "exit", "attached")
