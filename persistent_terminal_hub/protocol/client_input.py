@@ -19,8 +19,8 @@ class _Piece:
 class InputQueue:
     """Numbers input, sends a bounded part of it ahead, keeps it until it is acknowledged.
 
-    Numbers rise by one; a number that was given to an answer that is not sent again stays unused, so a gap is
-    legal.
+    Numbers rise by one and none is left out: the keeper takes a gap for a loss. What is not worth sending
+    again keeps its number and loses its bytes.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -74,7 +74,9 @@ class InputQueue:
     def lost(self) -> None:
         """The connection is gone: all that is kept will be sent again, except answers."""
         self._sent = self._sent_bytes = 0
-        self._pieces = deque(piece for piece in self._pieces if not piece.answer)
+        for piece in self._pieces:
+            if piece.answer:
+                piece.data = b""
         self._kept = sum(len(piece.data) for piece in self._pieces)
 
     def attached(self, epoch: str, seq: int) -> tuple[int, bool]:
@@ -102,7 +104,8 @@ class InputQueue:
             self.acked(seq)
         self._epoch = epoch
         self._acked = max(self._acked, seq) if not restarted else seq
-        self.last = max(self.last, seq)
+        # Go on behind what the keeper has; a keeper that knows nothing of this client takes any number first.
+        self.last = seq if restarted and seq else max(self.last, seq)
         return dropped, restarted
 
     def drop(self) -> int:

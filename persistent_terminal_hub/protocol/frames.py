@@ -62,10 +62,10 @@ def encode_input(seq: int, data: Buffer) -> bytes:
 
 
 def decode_input(frame: bytes) -> tuple[int, bytes]:
-    """(number, bytes) of a frame of input."""
+    """(number, bytes) of a frame of input; without bytes it only uses up its number."""
     size = len(frame)
-    if size <= HEADER:
-        raise ProtocolError("An input frame needs a header of 8 bytes and at least one byte of input.")
+    if size < HEADER:
+        raise ProtocolError("An input frame needs a header of 8 bytes.")
     if size > HEADER + MAX_INPUT:
         raise ProtocolError(f"An input frame may carry at most {MAX_INPUT} bytes.", Code.TOO_LARGE)
     (seq,) = _U64.unpack_from(frame)

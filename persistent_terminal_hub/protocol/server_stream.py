@@ -132,7 +132,8 @@ class ServerStream:
         limits = self._limits
         if self._unwritten_bytes > limits.input_unwritten or len(self._unwritten) > limits.input_frames:
             raise ProtocolError("More input than the program reads; wait for input_ack.", Code.FLOOD)
-        self.cursor.typed(now)
+        if data:
+            self.cursor.typed(now)
         return [WriteInput(self.request.client, self._epoch, seq, data)]
 
     def _want(self, fetch: Fetch) -> list[Action]:

@@ -93,7 +93,9 @@ class Keeper:
             self.sizes[self.view.epoch].append(SizeRecord(self.view.head, rows, cols))
 
     def write(self, client: str, epoch: str, seq: int, data: bytes) -> None:
-        if epoch == self.view.epoch and seq > self.last.get(client, 0):
+        last = self.last.get(client)
+        if epoch == self.view.epoch and (last is None or seq > last):
+            assert last is None or seq == last + 1, "a gap in the numbers of input"
             self.last[client] = seq
             self.received.setdefault(client, []).append((epoch, data))
 

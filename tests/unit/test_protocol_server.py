@@ -247,6 +247,7 @@ def test_floods_close() -> None:
         ('{"type":"fetch","from":9,"to":3}', Code.PROTOCOL),
         (b"\0", Code.PROTOCOL),
         (b"\0" * 9, Code.PROTOCOL),
+        (b"\0" * 8, Code.PROTOCOL),  # number 0
         (b"\0" * 100_000, Code.TOO_LARGE),
         ("x" * 100_000, Code.TOO_LARGE),
     ],
