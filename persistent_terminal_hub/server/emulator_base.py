@@ -118,7 +118,7 @@ _QUERY = re.compile(
     rb"|\x1b\[\??[0-9;]*\$p"  # is this mode set?
     rb"|\x1b\[>[0-9]*q|\x1b\[\?u|\x1b\[[0-9;]*x|\x1bZ"  # version, keyboard protocol, parameters, DECID
     rb"|\x1b\[(?:1[1-9]|2[01])(?:;[0-9]*)*t"  # window reports
-    rb"|\x1b\](?:4|5|1[0-9]|52)(?:;[^\x07\x1b]{0,64})?;\?(?:;[^\x07\x1b]{0,4096})?(?:\x07|\x1b\\)"  # colours, clipboard
+    rb"|\x1b\](?:4|5|1[0-9]|52)(?:;[^\x07\x1b]{0,64})?;\?(?:;[^\x07\x1b]{0,4096})?(?:\x07|\x1b\\)"  # colours
     rb"|\x1bP[$+]q[^\x1b]{0,4096}\x1b\\"  # settings, terminfo
 )
 

@@ -112,7 +112,8 @@ class KeyframeMaker:
         node, xterm = find_node(), find_xterm()
         if node is None or xterm is None:
             log.info(
-                "Keyframes are made by replay: %s was not found. Install the extra 'keyframes' to make them exact.",
+                "Keyframes are made by replay: %s was not found. "
+                "Install the extra 'keyframes' to make them exact.",
                 "Node" if node is None else "xterm-headless.js",
             )
             return cls()
@@ -128,7 +129,9 @@ class KeyframeMaker:
             self._touch()
 
     async def make(self, history: History) -> Keyframe:
-        """The keyframe at (or a few bytes before) the end of `history`. Never fails: the last resort is replay."""
+        """The keyframe at (or a few bytes before) the end of `history`.
+
+        It does not fail: the last resort is replay."""
         quick = await asyncio.to_thread(shortcut, history)
         if quick is not None:
             return quick
@@ -194,7 +197,7 @@ def emulate(history: History, factory: Callable[[int, int], Emulator], method: s
     point = history.checkpoint
     if point is not None and history.start <= point.offset <= offset and history.start > 0:
         start, rows, cols, prefix, known = point.offset, point.rows, point.cols, point.data, True
-    resizes = [r for r in history.resizes if start < r.offset <= history.end]
+    resizes = [r for r in history.resizes if start <= r.offset <= history.end]
     size = _size_at_end(history)
     body = history.data[start - history.start : cut]
     if not known:

@@ -63,6 +63,16 @@ function buffer(core, b, cols, rows, active) {
   };
 }
 
+/** Whether REP would repeat something: not in insert mode, where that cannot be recreated. */
+function joins(core) {
+  const b = core.buffers.active;
+  const line = b.lines.get(b.ybase + b.y);
+  let last = b.x - 1;
+  if (last > 0 && line.getWidth(last) === 0 && !line.hasContent(last)) last--;
+  return core._inputHandler._parser.precedingJoinState !== 0 && !core.coreService.modes.insertMode
+    && last >= 0 && Boolean(line.getString(last)) && last + line.getWidth(last) === b.x;
+}
+
 function state(term, told) {
   const core = term._core;
   const current = core._inputHandler._curAttrData;
@@ -78,12 +88,12 @@ function state(term, told) {
       hidden: core.coreService.isCursorHidden, mouse: core.coreMouseService.activeProtocol,
       encoding: core.coreMouseService.activeEncoding, blink: core.optionsService.rawOptions.cursorBlink,
       newline: core.optionsService.rawOptions.convertEol },
-    attributes: attributes(core, current.fg, current.bg, current.extended._ext, current.extended.urlId)
+    attributes: attributes(core, current.fg, current.bg, current.extended._ext,
+      current.bg & 0x10000000 ? current.extended.urlId : 0)
       + `,${colour(current.extended._ext)}`,
     charsets: JSON.stringify([charset.glevel, charset.charset,
       [0, 1, 2, 3].map((g) => charset._charsets[g])]),
-    // What REP would repeat; in insert mode it cannot be recreated without moving the row.
-    joins: core._inputHandler._parser.precedingJoinState !== 0 && !core.coreService.modes.insertMode,
+    joins: joins(core),
     parser: core._inputHandler._parser.currentState,
     title: told.title, icon: core._inputHandler._iconName, colours: told.colours, answers: told.answers, threw: told.threw,
   };

@@ -151,7 +151,9 @@ class Writer {
 
 /** Empty, and with nothing but a background: what an erase leaves. */
 function isErased(line, x) {
-  if (line.hasContent(x) || line.getBg(x) & ~COLOUR || line.getFg(x) & ~0xffffff) return false;
+  const bg = line.getBg(x);
+  if (line.hasContent(x) || bg & ~(COLOUR | HAS_EXTENDED) || line.getFg(x) & ~0xffffff) return false;
+  if (bg & HAS_EXTENDED && line._extendedAttrs[x] && line._extendedAttrs[x].urlId) return false;
   // xterm.js sometimes leaves the second half of a wide character behind; it shows as nothing.
   return line.getWidth(x) === 1 || !(x > 0 && line.getWidth(x - 1) === 2);
 }
@@ -256,7 +258,9 @@ function cursor(w, core, buffer, cols) {
   const current = core._inputHandler._curAttrData;
   const setCurrent = () => {
     w.attrs = ''; // always said: the last word on it
-    w.attr(current.fg, current.bg, current.extended._ext, current.extended.urlId);
+    // Without the flag (after a DECRC) the link is not written into cells.
+    const link = current.bg & HAS_EXTENDED ? current.extended.urlId : 0;
+    w.attr(current.fg, current.bg, current.extended._ext, link);
   };
   const insert = core.coreService.modes.insertMode ? '\x1b[4h' : '';
   const sync = core.coreService.decPrivateModes.synchronizedOutput ? '\x1b[?2026h' : '';
@@ -266,7 +270,7 @@ function cursor(w, core, buffer, cols) {
   let last = buffer.x - 1;
   if (last > 0 && line.getWidth(last) === 0 && !line.hasContent(last)) last--;
   const chars = last >= 0 && !isTorn(line, last, cols) ? line.getString(last) : '';
-  if (joins && chars) {
+  if (joins && chars && last + line.getWidth(last) === buffer.x) {
     w.raw(sync);
     goto(last);
     setCurrent();
