@@ -26,6 +26,10 @@ class Emulator(Protocol):
     def exact(self) -> bool:
         """Whether the keyframe equals what an uninterrupted xterm.js shows, as far as is known."""
 
+    @property
+    def alternate(self) -> bool:
+        """Whether the last keyframe shows the alternate screen."""
+
     def feed(self, data: bytes) -> None:
         """Take output that follows what was fed before."""
 
@@ -41,6 +45,8 @@ class Emulator(Protocol):
 
 # ESC, or a C1 control as UTF-8: what may begin a sequence.
 _INTRODUCER = re.compile(rb"\x1b|\xc2[\x90\x98\x9b\x9d-\x9f]")
+_C1 = re.compile(rb"\xc2[\x90\x98\x9b\x9d-\x9f]")
+_C1_BYTES = 64 * 1024
 _CSI = re.compile(rb"(?:\x1b\[|\xc2\x9b)[\x00-\x17\x19\x1c-\x3f\x7f]*([@-~]|[\x18\x1a\x80-\xff])?")
 _STRING = re.compile(rb"(?:\x1b[\]PX^_]|\xc2[\x90\x98\x9d-\x9f])[^\x07\x18\x1a\x1b]*", re.DOTALL)
 _ESC = re.compile(rb"\x1b[\x00-\x17\x19\x1c-\x2f\x7f]*([0-~]|[\x18\x1a\x80-\xff])?")
@@ -72,16 +78,12 @@ def ground_cut(data: bytes) -> int:
 
 
 def _last_introducer(data: bytes, end: int) -> re.Match[bytes] | None:
-    # From the end backwards in growing windows: sequences are short, a journal is long.
-    window = 4096
-    while True:
-        low = max(0, end - window)
-        last = None
-        for found in _INTRODUCER.finditer(data, low, end):
-            last = found
-        if last is not None or low == 0:
-            return last
-        window *= 16
+    escape = data.rfind(b"\x1b", 0, end)
+    # C1 controls are rare; one whose string is longer than this is not looked for.
+    last = None
+    for found in _C1.finditer(data, max(escape, 0, end - _C1_BYTES), end):
+        last = found
+    return last if last is not None or escape < 0 else _INTRODUCER.match(data, escape)
 
 
 def _is_string(data: bytes, start: int) -> bool:

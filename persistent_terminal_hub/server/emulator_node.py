@@ -126,6 +126,7 @@ class NodeEmulator:
     """One terminal in the worker. Holds the worker's lock from the start to `close`."""
 
     exact = True
+    alternate = False
 
     def __init__(self, worker: NodeWorker, rows: int, cols: int) -> None:
         self._worker = worker
@@ -150,7 +151,10 @@ class NodeEmulator:
 
     def keyframe(self) -> bytes:
         """The state as bytes."""
-        return self._worker.ask()
+        data = self._worker.ask()
+        # Only the serializer writes escapes there, and this pair only to enter the alternate screen for good.
+        self.alternate = b"\x1b[?47h\x1b[H" in data
+        return data
 
     def close(self) -> None:
         """Let the next emulator use the worker."""

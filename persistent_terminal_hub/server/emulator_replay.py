@@ -7,6 +7,7 @@ and scrollback); otherwise close, and the program is asked to redraw.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from persistent_terminal_hub.server.emulator_base import SCROLLBACK_LINES, strip_queries
@@ -17,31 +18,33 @@ TAIL_BYTES = 1024 * 1024
 """The largest tail that is replayed."""
 _SGR_BYTES = 4096
 
+_CHUNK_BYTES = 64 * 1024
+_OVERLAP_BYTES = 64
+
 # Sequences whose effect outlasts the lines they were printed on, and which the modes below do not restore.
 _LASTING = re.compile(
-    rb"\x1b[78c]|\x1b\[[0-9;]*[srugb]|\x1b\[!p|\x1b\[[0-9;]*[\"']|\x1b\[[0-9;]*[ ]?[@A](?<= [@A])"
-    rb"|\x1b\[\??(?:[0-9]+;)*(?:4|6|7|9|20|45|47|66|10[0-46-9][0-9]|1016|2026)(?:;[0-9]+)*[hl]"
-    rb"|\x1b[()*+\-./#][^\x1b]|\x1b[HNOno|}~]|[\x0e\x0f\x18\x1a]|\x1b\](?:4|8|10|11|12|104|11[0-9]);|\x1b[PX^_]"
-    rb"|\xc2[\x80-\x9f]|\x1b\[[0-9]* q|\x1b\[3J"
+    rb"\x1b(?:[78cHNOno|}~PX^_]|[()*+\-./#]|\][148]|\[(?:[0-9;]*[srugb\"']|!p|3J|[0-9;]* [@Aq]"
+    rb"|\??(?:[0-9]+;)*(?:4|6|7|9|20|45|47|66|10[0-46-9][0-9]|1016|2026)(?:;[0-9]+)*[hl]))"
 )
+_LASTING_C1 = re.compile(rb"\xc2[\x80-\x9f]")
+_LASTING_C0 = (b"\x0e", b"\x0f", b"\x18", b"\x1a")
 # Text, and sequences that stay on their line: after enough of these nothing older is to be seen.
+# Possessive throughout: the alternatives exclude each other, and backtracking would be exponential.
 _PLAIN_TAIL = re.compile(
-    rb"(?:[\x20-\x7e\x80-\xff\r\n\t\x07\x08]+"
+    rb"(?:[\x20-\x7e\x80-\xff\r\n\t\x07\x08]++"
     rb"|\x1b\[[0-9;:]*[mKPXG@CDa`]"
     rb"|\x1b\[\?(?:1|12|25|1004|2004)[hl]|\x1b[=>\\]"
-    rb"|\x1b\][012];[^\x00-\x1f]*(?:\x07|\x1b\\)|\x1b\](?:7|133|633|1337);[^\x00-\x1f]*(?:\x07|\x1b\\))*",
+    rb"|\x1b\][012];[^\x00-\x1f]*(?:\x07|\x1b\\)|\x1b\](?:7|133|633|1337);[^\x00-\x1f]*(?:\x07|\x1b\\))*+",
     re.DOTALL,
 )
-_PRIVATE = re.compile(rb"\x1b\[\?([0-9;]+)([hl])")
-_ANSI = re.compile(rb"\x1b\[([0-9;]+)([hl])")
-_LAST_WINS = {
-    "title": re.compile(rb"\x1b\][02];[^\x00-\x1f]*(?:\x07|\x1b\\)"),
-    "margins": re.compile(rb"\x1b\[[0-9]*(?:;[0-9]*)?r"),
-    "keypad": re.compile(rb"\x1b[=>]"),
-    "shape": re.compile(rb"\x1b\[[0-9]* q"),
-    "charset": re.compile(rb"\x1b\([0-9A-Za-z<=>]"),
-}
-_RESET = re.compile(rb"\x1bc|\x1b\[!p")
+# One pass over all escapes: regular expressions hold the interpreter's lock, so each look is short.
+_MODE = re.compile(
+    rb"\x1b(?:\[(?P<private>\?)?(?P<numbers>[0-9;]+)(?P<on>[hl])"
+    rb"|(?P<title>\][02];[^\x00-\x1f]*(?:\x07|\x1b\\))"
+    rb"|(?P<margins>\[[0-9]*(?:;[0-9]*)?r)|(?P<keypad>[=>])|(?P<shape>\[[0-9]* q)|(?P<charset>\([0-9A-Za-z<=>])"
+    rb"|(?P<reset>c|\[!p))"
+)
+_LAST_WINS = frozenset(("title", "margins", "keypad", "shape", "charset"))
 _SGR = re.compile(rb"\x1b\[[0-9;:]*m")
 _SGR_RESET = re.compile(rb"\x1b\[0*m")
 _ALTERNATE = frozenset((47, 1047, 1049))
@@ -81,37 +84,59 @@ class Modes:
 def scan_modes(data: bytes) -> Modes:
     """What `data` leaves set in a terminal that was reset before it."""
     modes = Modes()
-    start = 0
-    for found in _RESET.finditer(data):
-        start = found.start()
-    for found in _PRIVATE.finditer(data, start):
-        on = found.group(2) == b"h"
-        for text in found.group(1).split(b";"):
-            if not text or len(text) > 5:
-                continue
-            number = int(text)
-            if number in _ALTERNATE:
-                if not on:
-                    modes.alternate_from = None
-                elif modes.alternate_from is None:
-                    modes.alternate_from = found.start()
-                continue
-            if number == 1048:
-                continue
-            for group in _EXCLUSIVE:
-                if number in group:
-                    for other in group:
-                        modes.private.pop(other, None)
-            modes.private.pop(number, None)
-            modes.private[number] = on
-    for found in _ANSI.finditer(data, start):
-        for text in found.group(1).split(b";"):
-            if text in (b"4", b"20"):
-                modes.ansi[int(text)] = found.group(2) == b"h"
-    for name, pattern in _LAST_WINS.items():
-        for found in pattern.finditer(data, start):
-            modes.last[name] = found.group()
+    for found in _each(_MODE, data):
+        kind = found.lastgroup
+        if kind == "on":
+            on = found["on"] == b"h"
+            for text in found["numbers"].split(b";"):
+                if not text or len(text) > 5:
+                    continue
+                if found["private"]:
+                    _set_private(modes, int(text), on, found.start())
+                elif text in (b"4", b"20"):
+                    modes.ansi[int(text)] = on
+        elif kind == "reset":
+            title = modes.last.get("title")
+            modes = Modes(last={"title": title} if title else {})
+        elif kind in _LAST_WINS:
+            modes.last[kind] = found.group()
     return modes
+
+
+def _set_private(modes: Modes, number: int, on: bool, at: int) -> None:
+    if number in _ALTERNATE:
+        if not on:
+            modes.alternate_from = None
+        elif modes.alternate_from is None:
+            modes.alternate_from = at
+    elif number != 1048:
+        for group in _EXCLUSIVE:
+            if number in group:
+                for other in group:
+                    modes.private.pop(other, None)
+        modes.private[number] = on
+
+
+def _each(pattern: re.Pattern[bytes], data: bytes) -> Iterator[re.Match[bytes]]:
+    """Matches of a pattern that begins with ESC, found in short steps."""
+    done = 0
+    for start in range(0, len(data), _CHUNK_BYTES):
+        stop = start + _CHUNK_BYTES
+        for found in pattern.finditer(data, max(start, done), min(stop + 4096, len(data))):
+            if found.start() >= stop:
+                break
+            done = found.end()
+            yield found
+
+
+def _anything_lasting(data: bytes) -> bool:
+    if any(control in data for control in _LASTING_C0):
+        return True
+    for pattern in (_LASTING, _LASTING_C1):
+        for start in range(0, len(data), _CHUNK_BYTES):
+            if pattern.search(data, start, start + _CHUNK_BYTES + _OVERLAP_BYTES):
+                return True
+    return False
 
 
 def plain_tail(data: bytes, rows: int) -> bytes | None:
@@ -122,7 +147,7 @@ def plain_tail(data: bytes, rows: int) -> bytes | None:
     long as it matters, and nothing before left anything set but what is said again here.
     """
     start = _line_start(data, SCROLLBACK_LINES + 2 * rows + 1)
-    if start is None or _PLAIN_TAIL.fullmatch(data, start) is None or _LASTING.search(data):
+    if start is None or _PLAIN_TAIL.fullmatch(data, start) is None or _anything_lasting(data):
         return None
     colours = _colours(data, start)
     if colours is None:
@@ -164,6 +189,7 @@ class ReplayEmulator:
         self._data = bytearray()
         self._resized_at: int | None = None
         self.exact = True
+        self.alternate = False
 
     def feed(self, data: bytes) -> None:
         """Take output."""
@@ -178,6 +204,7 @@ class ReplayEmulator:
     def keyframe(self) -> bytes:
         """The replay."""
         data = bytes(self._data)
+        self.alternate = scan_modes(data).alternate
         self.exact = self._resized_at is None
         if len(data) <= WHOLE_BYTES:
             return strip_queries(data)

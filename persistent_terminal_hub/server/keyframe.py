@@ -17,12 +17,14 @@ from dataclasses import dataclass, field
 
 from persistent_terminal_hub.server.emulator_base import SCROLLBACK_LINES, Emulator, EmulatorError, ground_cut
 from persistent_terminal_hub.server.emulator_node import NodeEmulator, NodeWorker, find_node, find_xterm
-from persistent_terminal_hub.server.emulator_replay import ReplayEmulator, plain_tail, scan_modes
+from persistent_terminal_hub.server.emulator_replay import ReplayEmulator, plain_tail
 
 log = logging.getLogger(__name__)
 
 RAW_BYTES = 64 * 1024
 """Up to here a session's whole output is its own keyframe."""
+MANY_ESCAPES = 20_000
+"""Looking at more than this, with this interpreter's lock held, is worse than another process."""
 WORKER_IDLE_SECONDS = 60.0
 """After this long without a keyframe the emulator process is ended."""
 
@@ -132,7 +134,7 @@ class KeyframeMaker:
         """The keyframe at (or a few bytes before) the end of `history`.
 
         It does not fail: the last resort is replay."""
-        quick = await asyncio.to_thread(shortcut, history)
+        quick = await asyncio.to_thread(shortcut, history, MANY_ESCAPES if self._worker else None)
         if quick is not None:
             return quick
         async with self._turn:
@@ -170,70 +172,90 @@ class KeyframeMaker:
             self._worker.close()
 
 
-def shortcut(history: History) -> Keyframe | None:
-    """A keyframe that needs no emulator and is exact all the same, or None."""
-    size = _size_at_end(history)
-    if any((r.rows, r.cols) != (history.rows, history.cols) for r in history.resizes):
+def shortcut(history: History, most_escapes: int | None = None) -> Keyframe | None:
+    """A keyframe that needs no emulator and is exact all the same, or None.
+
+    With more than `most_escapes` to look at, it is not tried.
+    """
+    base = _base(history)
+    if any((r.rows, r.cols) != (base.rows, base.cols) for r in base.resizes):
         return None
     cut = ground_cut(history.data)
-    data = history.data[:cut]
-    if history.start == 0 and cut <= RAW_BYTES:
-        replay = ReplayEmulator(*size)
+    data = base.prefix + history.data[base.start - history.start : cut]
+    if base.known and len(data) <= RAW_BYTES:
+        replay = ReplayEmulator(base.rows, base.cols)
         replay.feed(data)
-        alternate = scan_modes(data).alternate
-        return Keyframe(cut, *size, replay.keyframe(), exact=True, alternate=alternate, method="raw")
-    # Modes set before the journal's floor are unknown without the beginning.
-    tail = plain_tail(data, size[0]) if history.start == 0 else None
-    if tail is None:
-        return None
-    return Keyframe(history.start + cut, *size, tail, exact=True, alternate=False, method="tail")
+        frame = replay.keyframe()
+        method = "raw"
+    else:
+        if most_escapes is not None and data.count(b"\x1b") > most_escapes:
+            return None
+        tail = plain_tail(data, base.rows)
+        if tail is None:
+            return None
+        frame, method = tail, "tail"
+    alternate = method == "raw" and replay.alternate
+    offset = history.start + cut
+    return Keyframe(offset, base.rows, base.cols, frame, exact=True, alternate=alternate, method=method)
+
+
+@dataclass(frozen=True)
+class _Base:
+    """Where to start feeding an emulator."""
+
+    start: int
+    rows: int
+    cols: int
+    prefix: bytes
+    known: bool
+    """Whether the state at `start` is `prefix`, or unknown."""
+    resizes: Sequence[Resize]
+
+
+def _base(history: History) -> _Base:
+    point = history.checkpoint
+    if history.start > 0 and point is not None and history.start <= point.offset <= history.end:
+        resizes = [r for r in history.resizes if r.offset >= point.offset]
+        return _Base(point.offset, point.rows, point.cols, point.data, True, resizes)
+    known = history.start == 0
+    return _Base(history.start, history.rows, history.cols, b"", known, history.resizes)
 
 
 def emulate(history: History, factory: Callable[[int, int], Emulator], method: str) -> Keyframe:
     """Feed an emulator all that is known and ask it."""
     cut = ground_cut(history.data)
     offset = history.start + cut
-    start, rows, cols, prefix, known = history.start, history.rows, history.cols, b"", history.start == 0
-    point = history.checkpoint
-    if point is not None and history.start <= point.offset <= offset and history.start > 0:
-        start, rows, cols, prefix, known = point.offset, point.rows, point.cols, point.data, True
-    resizes = [r for r in history.resizes if start <= r.offset <= history.end]
+    base = _base(history)
     size = _size_at_end(history)
+    start = base.start
     body = history.data[start - history.start : cut]
-    if not known:
+    if not base.known:
         body = _from_a_line(body)
         start = offset - len(body)
-    first, exact = _run(factory, rows, cols, prefix, start, body, resizes)
-    if not known:
+    first, exact, alternate = _run(factory, base, base.prefix, start, body)
+    if not base.known:
         exact = False
         if method == "xterm":
             # Started from nothing and from a full screen: if both end alike, the beginning no longer matters.
-            second, _ = _run(factory, rows, cols, _disturbance(rows), start, body, resizes)
+            second, _, _ = _run(factory, base, _disturbance(base.rows), start, body)
             exact = first == second
-    alternate = scan_modes(prefix + body).alternate
     return Keyframe(offset, *size, first, exact=exact, alternate=alternate, method=method)
 
 
 def _run(
-    factory: Callable[[int, int], Emulator],
-    rows: int,
-    cols: int,
-    prefix: bytes,
-    start: int,
-    body: bytes,
-    resizes: Sequence[Resize],
-) -> tuple[bytes, bool]:
-    emulator = factory(rows, cols)
+    factory: Callable[[int, int], Emulator], base: _Base, prefix: bytes, start: int, body: bytes
+) -> tuple[bytes, bool, bool]:
+    emulator = factory(base.rows, base.cols)
     try:
         emulator.feed(prefix)
         at = 0
-        for resize in resizes:
+        for resize in base.resizes:
             upto = min(max(resize.offset - start, at), len(body))
             emulator.feed(body[at:upto])
             emulator.resize(resize.rows, resize.cols)
             at = upto
         emulator.feed(body[at:])
-        return emulator.keyframe(), emulator.exact
+        return emulator.keyframe(), emulator.exact, emulator.alternate
     finally:
         emulator.close()
 

@@ -1,7 +1,7 @@
 """Keyframes against the truth: @xterm/headless fed without interruption.
 
-Equal means: screen and the last 1,000 lines with all attributes, cursor, saved cursors, modes, margins, tab stops,
-charsets, both screens, title, colours, and nothing answered. Node and npm are required, never skipped.
+Equal means: screen and the last 1,000 lines with all attributes, cursor, saved cursors, modes, margins, tab
+stops, charsets, both screens, title, colours, and nothing answered. Node and npm are required, never skipped.
 """
 
 from __future__ import annotations
@@ -192,6 +192,34 @@ def test_queries_are_not_asked_again(truth: Truth, worker: NodeWorker) -> None:
     quick = kf.shortcut(h)
     assert quick is not None
     check(truth, want, quick)
+
+
+def test_a_shortcut_that_says_exact_is(truth: Truth) -> None:
+    """Generated output of the kind that may be replayed, with oddities that must be noticed."""
+    r = random.Random(11)
+    taken = 0
+    for _ in range(12):
+        rows, cols = r.choice([(5, 12), (24, 80)])
+        odd = r.choice(
+            [
+                b"",
+                b"",
+                b"\x1b[H",
+                b"\x1b[2J\x1b[3;3H\x1b[41m",
+                b"\x1b7",
+                b"\x1b[2;4r",
+                b"\x1b[?1h\x1b]0;t\x07",
+            ]
+        )
+        text = b"old text all over the screen " * 60 + odd
+        for i in range(1600):
+            text += r.choice([b"", b"\x1b[1;33m", b"\x1b[m", b"\x1b[44m\x1b[K", b"\x1b[5Cx\b\by", b"\x1b[2K"])
+            text += r.choice(streams.WORDS).encode() * r.randint(0, 4) + b"%d\r\n" % i
+        frame = kf.shortcut(kf.History(0, b"x" * kf.RAW_BYTES + text, rows, cols))
+        if frame is not None:
+            taken += 1
+            check(truth, truth.state(rows, cols, [b"x" * kf.RAW_BYTES + text]), frame)
+    assert taken >= 5
 
 
 async def test_a_worker_that_dies_costs_only_exactness(worker: NodeWorker) -> None:

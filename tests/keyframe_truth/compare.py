@@ -1,4 +1,4 @@
-"""Measures the candidates for keyframes against the truth and prints the table of docs/explanation/keyframes.md.
+"""Measures the candidates for keyframes and prints the table of docs/explanation/keyframes.md.
 
 Run by hand with pyghostty 0.1.3 and pyavt 0.1.2 installed, and @xterm/addon-serialize beside @xterm/headless:
     PTH_XTERM_HEADLESS=... python3 tests/keyframe_truth/compare.py

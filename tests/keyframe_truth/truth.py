@@ -5,28 +5,24 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-CACHE = HERE.parents[1] / ".cache" / "keyframe_truth"
+REPO = HERE.parents[1]
+CACHE = REPO / ".cache" / "xterm-headless.js"
+WORKER = REPO / "persistent_terminal_hub/server/keyframe_node/worker.cjs"
 Part = bytes | tuple[int, int]
 
 
 def xterm_headless() -> Path:
-    """Path of xterm-headless.js, installed with npm into .cache/ the first time."""
+    """Path of xterm-headless.js, fetched with npm into .cache/ the first time."""
     if given := os.environ.get("PTH_XTERM_HEADLESS"):
         return Path(given)
-    script = CACHE / "node_modules" / "@xterm" / "headless" / "lib-headless" / "xterm-headless.js"
-    if not script.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        shutil.copy(HERE / "package.json", CACHE / "package.json")
-        shutil.copy(HERE / "package-lock.json", CACHE / "package-lock.json")
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=CACHE, check=True, capture_output=True)
-    return script
+    subprocess.run([str(WORKER.with_name("fetch.sh")), str(CACHE)], check=True, timeout=120)
+    return CACHE
 
 
 class Truth:

@@ -1,6 +1,7 @@
-"""Records real programs through a PTY, for the exactness test. Run by hand: python3 tests/recordings/record.py
+# ruff: noqa: E501, S606 - scripts of keys; the child of a fork is meant to become the program
+"""Records real programs through a PTY, for the exactness test: python3 tests/recordings/record.py [NAME...]
 
-A recording is gzip: one line of JSON {"rows", "cols", "resizes": [[offset, rows, cols], ...]}, then the output.
+A recording is gzip: one line of JSON {"rows", "cols", "resizes": [[offset, rows, cols], ...]}, then output.
 """
 
 from __future__ import annotations
