@@ -41,8 +41,8 @@ _PLAIN_TAIL = re.compile(
 _MODE = re.compile(
     rb"\x1b(?:\[(?P<private>\?)?(?P<numbers>[0-9;]+)(?P<on>[hl])"
     rb"|(?P<title>\][02];[^\x00-\x1f]*(?:\x07|\x1b\\))"
-    rb"|(?P<margins>\[[0-9]*(?:;[0-9]*)?r)|(?P<keypad>[=>])|(?P<shape>\[[0-9]* q)|(?P<charset>\([0-9A-Za-z<=>])"
-    rb"|(?P<reset>c|\[!p))"
+    rb"|(?P<margins>\[[0-9]*(?:;[0-9]*)?r)|(?P<keypad>[=>])|(?P<shape>\[[0-9]* q)"
+    rb"|(?P<charset>\([0-9A-Za-z<=>])|(?P<reset>c|\[!p))"
 )
 _LAST_WINS = frozenset(("title", "margins", "keypad", "shape", "charset"))
 _SGR = re.compile(rb"\x1b\[[0-9;:]*m")

