@@ -270,7 +270,8 @@ function cursor(w, core, buffer, cols) {
   let last = buffer.x - 1;
   if (last > 0 && line.getWidth(last) === 0 && !line.hasContent(last)) last--;
   const chars = last >= 0 && !isTorn(line, last, cols) ? line.getString(last) : '';
-  if (joins && chars && last + line.getWidth(last) === buffer.x) {
+  if (joins && chars && last + line.getWidth(last) === buffer.x
+      && line.getFg(last) === current.fg && line.getBg(last) === current.bg) {
     w.raw(sync);
     goto(last);
     setCurrent();
