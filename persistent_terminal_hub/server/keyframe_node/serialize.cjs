@@ -271,7 +271,8 @@ function cursor(w, core, buffer, cols) {
   if (last > 0 && line.getWidth(last) === 0 && !line.hasContent(last)) last--;
   const chars = last >= 0 && !isTorn(line, last, cols) ? line.getString(last) : '';
   if (joins && chars && last + line.getWidth(last) === buffer.x
-      && line.getFg(last) === current.fg && line.getBg(last) === current.bg) {
+      // Exclusive or, because one of the two may be unsigned.
+      && !(line.getFg(last) ^ current.fg) && !(line.getBg(last) ^ current.bg)) {
     w.raw(sync);
     goto(last);
     setCurrent();
