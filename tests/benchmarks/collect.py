@@ -1,0 +1,240 @@
+"""Running measurements: rounds that alternate between the peers, bounded in time, failures kept as reasons."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import statistics
+import sys
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from .peers import START_SECONDS, Peer
+from .terminal import Terminal
+from .work import PROMPT, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured; `quick` looks whether everything works, its numbers are rough."""
+
+    bulk_bytes: int = 64_000_000
+    bulk_rounds: int = 5
+    keys: int = 500
+    echo_rounds: int = 5
+    attach_rounds: int = 7
+    resume_rounds: int = 3
+    job_bytes: int = 200_000_000
+    stalled_rounds: int = 2
+    blocked_seconds: float = 10.0
+    idle_sessions: int = 200
+    idle_seconds: float = 10.0
+    ctrl_c_rounds: int = 3
+    deadline: float = 345.0
+
+    @classmethod
+    def quick(cls) -> Plan:
+        """About a minute."""
+        return cls(
+            bulk_bytes=16_000_000, bulk_rounds=1, echo_rounds=1, attach_rounds=3, resume_rounds=1,
+            job_bytes=40_000_000, stalled_rounds=1, blocked_seconds=3.0, idle_sessions=40,
+            idle_seconds=3.0, ctrl_c_rounds=1, deadline=150.0,
+        )  # fmt: skip
+
+
+@dataclass
+class Results:
+    """Samples and reasons by (metric, peer)."""
+
+    samples: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, metric: str, peer: str, value: float) -> None:
+        """One sample."""
+        self.samples[metric, peer].append(value)
+
+    def fail(self, metric: str, peer: str, reason: str) -> None:
+        """Why there is no (further) sample."""
+        self.reasons.setdefault((metric, peer), reason)
+
+    def note(self, text: str) -> None:
+        """Something to print beside the table, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def median(self, metric: str, peer: str) -> float | None:
+        """The median of the samples; None without any."""
+        samples = self.samples.get((metric, peer))
+        return statistics.median(samples) if samples else None
+
+
+class OutOfTime(Exception):
+    """The hard limit of one step."""
+
+
+@contextlib.contextmanager
+def limit(seconds: float) -> Iterator[None]:
+    """The backstop: whatever hangs in here is interrupted."""
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise OutOfTime(f"stopped after {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.1))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class Bench:
+    """One run: which peers, how much, until when."""
+
+    def __init__(self, work: Work, plan: Plan, kinds: list[type[Peer]]) -> None:
+        self.work = work
+        self.plan = plan
+        self.results = Results()
+        self._kinds = kinds
+        self._running: dict[str, Peer] = {}
+        self._hopeless: dict[str, str] = {}
+        self._shell = work.shell
+        self._end = time.monotonic() + plan.deadline
+        self.verbose = False
+
+    @property
+    def left(self) -> float:
+        """Seconds until the whole run must be over."""
+        return self._end - time.monotonic()
+
+    def try_(self, peer: str, metrics: tuple[str, ...], seconds: float, step: Callable[[], None]) -> bool:
+        """Run a step; a failure is noted as the reason for these metrics."""
+        seconds = min(seconds, self.left)
+        if seconds <= 1:
+            for metric in metrics:
+                self.results.fail(metric, peer, "no time was left")
+            return False
+        try:
+            with limit(seconds):
+                step()
+            return True
+        except (Exception, OutOfTime) as error:
+            if self.verbose:
+                traceback.print_exc(file=sys.stderr)
+            for metric in metrics:
+                self.results.fail(metric, peer, str(error) or type(error).__name__)
+            return False
+
+    def peers(
+        self,
+        metrics: tuple[str, ...],
+        without: dict[str, str] | None = None,
+        *,
+        shell: Path | None = None,
+        fresh: bool = False,
+    ) -> list[Peer]:
+        """The running peers, without those that cannot have these metrics for a known reason.
+
+        They stay from step to step; `fresh`, another shell or a failure means a new start.
+        """
+        shell = shell or self.work.shell
+        if fresh or shell != self._shell:
+            self.stop()
+        self._shell = shell
+        able: list[Peer] = []
+        for kind in self._kinds:
+            reason = (without or {}).get(kind.name)
+            if reason:
+                for metric in metrics:
+                    self.results.fail(metric, kind.name, reason)
+            elif kind.name in self._running or self._start(kind, metrics, shell):
+                able.append(self._running[kind.name])
+        return able
+
+    def _start(self, kind: type[Peer], metrics: tuple[str, ...], shell: Path) -> bool:
+        if kind.name in self._hopeless:
+            for metric in metrics:
+                self.results.fail(metric, kind.name, self._hopeless[kind.name])
+            return False
+        peer = kind(self.work)
+        start = time.monotonic()
+        if self.try_(peer.name, metrics, START_SECONDS + 10, lambda: peer.start(shell)):
+            self._running[kind.name] = peer
+            if self.verbose:
+                print(f"  {peer.name} started in {time.monotonic() - start:.1f} s", file=sys.stderr)
+            return True
+        # It will not start a minute later either, and waiting for it costs the others their time.
+        self._hopeless[kind.name] = self.results.reasons[metrics[0], kind.name]
+        peer.stop()
+        return False
+
+    def running(self, peer: Peer) -> bool:
+        """Whether it has not been stopped since."""
+        return self._running.get(peer.name) is peer
+
+    def stop(self, name: str | None = None) -> None:
+        """Stop one peer, or all of them."""
+        for found in [name] if name else list(self._running):
+            peer = self._running.pop(found, None)
+            if peer is not None:
+                with contextlib.suppress(Exception):
+                    peer.stop()
+
+    def rounds(
+        self,
+        peers: list[Peer],
+        metrics: tuple[str, ...],
+        count: int,
+        seconds: float,
+        step: Callable[[Peer], None],
+    ) -> None:
+        """`step` for each peer, `count` times in turn; a peer that failed is not asked again."""
+        alive = list(peers)
+        for number in range(count):
+            for peer in list(alive):
+                if not self.try_(peer.name, metrics, seconds, partial(step, peer)):
+                    alive.remove(peer)
+                    self.stop(peer.name)  # it may be busy with what it failed at
+            if self.verbose:
+                print(f"  {'/'.join(metrics)}: round {number + 1} of {count}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def session(peer: Peer) -> Iterator[str]:
+    """A session that is ended afterwards."""
+    name = peer.new_session()
+    try:
+        yield name
+    finally:
+        with contextlib.suppress(Exception):
+            peer.end_session(name)
+
+
+@contextlib.contextmanager
+def attached(
+    peer: Peer, name: str, relay: int | None = None, receive_buffer: int | None = None
+) -> Iterator[Terminal]:
+    """A client at a prompt that is the newest one."""
+    terminal = peer.attach(name, relay=relay, receive_buffer=receive_buffer)
+    try:
+        ready(peer, terminal)
+        yield terminal
+    finally:
+        with contextlib.suppress(Exception):
+            terminal.close()
+
+
+def ready(peer: Peer, terminal: Terminal) -> None:
+    """Wait until the shell answers, and nothing else is on its way."""
+    command, marker = peer.work.marker()
+    terminal.command(command)
+    terminal.read_until(marker, 15)
+    terminal.read_until(PROMPT, 5)
+    terminal.drain(0.05, 2)
