@@ -12,7 +12,6 @@ import datetime
 import json
 import os
 import platform
-import statistics
 import sys
 import tempfile
 import time
@@ -73,18 +72,7 @@ def machine() -> str:
     return f"{os.cpu_count()} × {model}, Linux {platform.release()}, Python {platform.python_version()}"
 
 
-def values(results: Results) -> dict[tuple[str, str], float]:
-    """The medians; of growth the largest, because a heap that has grown once grows less the second time."""
-    return {
-        key: max(samples) if key[0] == "stalled_rss" else statistics.median(samples)
-        for key, samples in results.samples.items()
-        if samples
-    }
-
-
-def context(
-    options: argparse.Namespace, arguments: Sequence[str], results: Results, seconds: float
-) -> dict[str, Any]:
+def context(arguments: Sequence[str], results: Results, seconds: float) -> dict[str, Any]:
     """Everything beside the rows."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -103,7 +91,7 @@ def context(
 
 def show(results: Results, head: dict[str, Any]) -> list[report.Row]:
     """Print everything; the rows."""
-    rows = report.rows(values(results))
+    rows = report.rows(results.medians())
     print(f"\n{head['date']} · {head['machine']} · {head['seconds']:.0f} s · {head['command']}\n")
     print(report.table(rows))
     print("\nTargets (docs/explanation/performance.md says what each means):\n")
@@ -140,20 +128,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     step(bench)
             if not options.no_layers and not options.only and not options.peer:
                 print("measuring with proxy and container …", file=sys.stderr, flush=True)
-                second = layers.measure(bench)
+                bench.stop()
+                second = layers.measure(bench) if bench.left > 10 else None
         except KeyboardInterrupt:
             print("Interrupted: what was measured so far follows.", file=sys.stderr)
         finally:
             bench.stop()
     head = context(
-        options, arguments if arguments is not None else sys.argv[1:], bench.results, time.monotonic() - start
+        arguments if arguments is not None else sys.argv[1:], bench.results, time.monotonic() - start
     )
     rows = show(bench.results, head)
     if second is not None:
         print("\nWith proxy and container:\n")
         print(second.text())
         head["layers"] = second.rows()
-    if not values(bench.results):
+    if not bench.results.medians():
         print("Nothing could be measured.", file=sys.stderr)
         return 1
     if not (options.quick or options.only or options.peer or options.ours_protocol != "pth.v1"):

@@ -1,4 +1,4 @@
-"""Running measurements: rounds that alternate between the peers, bounded in time, failures kept as reasons."""
+"""Running measurements: rounds that alternate between peers, bounded in time; failures become reasons."""
 
 from __future__ import annotations
 
@@ -68,6 +68,14 @@ class Results:
         """Something to print beside the table, once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def medians(self) -> dict[tuple[str, str], float]:
+        """The medians; of growth the largest: a heap that has grown once grows less the next time."""
+        return {
+            key: max(samples) if key[0] == "stalled_rss" else statistics.median(samples)
+            for key, samples in self.samples.items()
+            if samples
+        }
 
     def median(self, metric: str, peer: str) -> float | None:
         """The median of the samples; None without any."""

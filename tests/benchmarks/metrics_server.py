@@ -78,8 +78,8 @@ def stalled(bench: Bench) -> None:
         if stalled_ and alone_:
             bench.results.add("stalled_job", peer.name, stalled_ / alone_)
     bench.results.note(
-        f"stalled_*: {size / 1e6:.0f} MB after a warm-up of {WARM_MB} MiB; peak of anonymous and shared memory "
-        "(PSS), stalled_job is the job's time over its time with no client."
+        f"stalled_*: {size / 1e6:.0f} MB after a warm-up of {WARM_MB} MiB; peak of anonymous and "
+        "shared memory (PSS), stalled_job is the job's time over its time with no client."
     )
 
 

@@ -137,15 +137,23 @@ class JupyterPeer(Peer):
                 return pid
         raise BenchError("Its Jupyter server is gone.")
 
-    def server_command(self, extensions: dict[str, bool], shell: Path, ip: str = "127.0.0.1") -> list[str]:
+    def server_command(
+        self,
+        extensions: dict[str, bool],
+        shell: Path,
+        *,
+        ip: str = "127.0.0.1",
+        python: str = sys.executable,
+        root: str = "",
+    ) -> list[str]:
         """A Jupyter server with exactly these extensions."""
+        settings = {"shell_command": [str(shell)]}
         return [
-            sys.executable, "-m", "jupyter_server", "--allow-root", "--no-browser", f"--ServerApp.ip={ip}",
+            python, "-m", "jupyter_server", "--allow-root", "--no-browser", f"--ServerApp.ip={ip}",
             f"--ServerApp.port={self.address[1]}", "--ServerApp.port_retries=0",
-            f"--ServerApp.root_dir={self.folder}", f"--IdentityProvider.token={self.token}",
-            "--Application.log_level=ERROR",
-            f"--ServerApp.jpserver_extensions={extensions!r}",
-            f"--ServerApp.terminado_settings={ {'shell_command': [str(shell)]}!r}",
+            f"--ServerApp.root_dir={root or self.folder}", f"--IdentityProvider.token={self.token}",
+            "--Application.log_level=ERROR", f"--ServerApp.jpserver_extensions={extensions!r}",
+            f"--ServerApp.terminado_settings={settings!r}",
         ]  # fmt: skip
 
     def launch(self, argv: list[str], **env: str) -> None:
@@ -242,10 +250,10 @@ class Ours(JupyterPeer):
             PTH_RUNTIME_DIR=str(runtime), PTH_MAX_SESSIONS="1000",
         )  # fmt: skip
 
-    def command(self, shell: Path, ip: str = "127.0.0.1") -> list[str]:
+    def command(self, shell: Path, **how: str) -> list[str]:
         """The server under the keeper."""
         extensions = {"jupyter_server_terminals": True, "persistent_terminal_hub.server": True}
-        return self.server_command(extensions, shell, ip)
+        return self.server_command(extensions, shell, **how)
 
     def new_session(self) -> str:
         """`POST persistent-terminals/api/sessions`."""
@@ -299,7 +307,7 @@ class Ttyd(Peer):
                 socket.create_connection(self.address, 1).close()
                 return
             except OSError:
-                if time.monotonic() > deadline or self.loop_pid and self._process.poll() is not None:  # type: ignore[union-attr]
+                if time.monotonic() > deadline or self._process is None or self._process.poll() is not None:
                     raise BenchError(f"ttyd does not answer: {self._last_words()}") from None
                 time.sleep(0.05)
 

@@ -152,10 +152,7 @@ def grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 def table(found: Sequence[Row]) -> str:
     """The first table: every metric and peer."""
-    body = [
-        [row["metric"], row["unit"], *(number(row[peer]) for peer in PEERS)]  # type: ignore[literal-required]
-        for row in found
-    ]
+    body = [[row["metric"], row["unit"], *(number(row[peer]) for peer in PEERS)] for row in found]
     return grid(["metric", "unit", *PEERS], body)
 
 
