@@ -26,17 +26,18 @@ from .work import BenchError, Work
 
 RESULTS = Path(__file__).with_name("results")
 
-#: Each step with the metrics that it brings; `--only` takes any of these names.
-STEPS: tuple[tuple[tuple[str, ...], Callable[[Bench], None]], ...] = (
-    (("bulk",), metrics.bulk),
-    (("echo_p50", "echo_p99"), metrics.echo),
-    (("resume_bytes",), metrics.resume),
-    (("attach_10k", "attach_full"), metrics.attach),
-    (("blocked_job",), metrics_server.blocked),
-    (("ctrl_c",), metrics.ctrl_c),
-    (("stalled_rss", "stalled_job"), metrics_server.stalled),
-    (("idle_rss", "idle_cpu"), metrics_server.idle),
+#: Each step with the metrics that it brings (`--only` takes any of these names) and its share of the time.
+STEPS: tuple[tuple[tuple[str, ...], float, Callable[[Bench], None]], ...] = (
+    (("bulk",), 4, metrics.bulk),
+    (("echo_p50", "echo_p99"), 3, metrics.echo),
+    (("resume_bytes",), 2, metrics.resume),
+    (("attach_10k", "attach_full"), 2, metrics.attach),
+    (("blocked_job",), 3, metrics_server.blocked),
+    (("ctrl_c",), 3, metrics.ctrl_c),
+    (("stalled_rss", "stalled_job"), 8, metrics_server.stalled),
+    (("idle_rss", "idle_cpu"), 4, metrics_server.idle),
 )
+LAYERS_SHARE = 6
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -109,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = set(options.only or report.METRICS)
     chosen = [PEERS[name] for name in options.peer or PEERS]
     Ours.protocol = options.ours_protocol
+    with_layers = not (options.no_layers or options.only or options.peer or options.quick)
     plan = Plan.quick() if options.quick else Plan()
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pth-bench-") as folder:
@@ -122,11 +124,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bench.verbose = options.verbose
         second = None
         try:
-            for names, step in STEPS:
-                if wanted & set(names):
-                    print(f"measuring {', '.join(names)} …", file=sys.stderr, flush=True)
-                    step(bench)
-            if not options.no_layers and not options.only and not options.peer:
+            steps = [entry for entry in STEPS if wanted & set(entry[0])]
+            shares = [entry[1] for entry in steps] + [LAYERS_SHARE if with_layers else 0]
+            for number, (names, _, step) in enumerate(steps):
+                bench.share(shares[number] / sum(shares[number:]))
+                print(f"measuring {', '.join(names)} …", file=sys.stderr, flush=True)
+                step(bench)
+            if with_layers:
                 print("measuring with proxy and container …", file=sys.stderr, flush=True)
                 bench.stop()
                 second = layers.measure(bench) if bench.left > 10 else None

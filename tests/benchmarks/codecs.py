@@ -145,6 +145,7 @@ class PthCodec(Codec):
             self._ping_at = now + self._HEARTBEAT
         elif kind == "reset":
             self.offset = self._acked = self.attached.get("start") or 0
+            self._ack_at = math.inf
         elif kind == "keyframe":
             self._keyframe = (message["offset"], message["size"])
             if not message["size"]:

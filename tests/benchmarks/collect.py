@@ -10,12 +10,13 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from .peers import START_SECONDS, Peer
+from .peers import Peer
 from .terminal import Terminal
 from .work import PROMPT, Work
 
@@ -114,13 +115,22 @@ class Bench:
         self._running: dict[str, Peer] = {}
         self._hopeless: dict[str, str] = {}
         self._shell = work.shell
-        self._end = time.monotonic() + plan.deadline
+        self._end = self._share_end = time.monotonic() + plan.deadline
         self.verbose = False
 
     @property
     def left(self) -> float:
         """Seconds until the whole run must be over."""
         return self._end - time.monotonic()
+
+    def share(self, part: float) -> None:
+        """The step that begins now may take this part of the time that is left."""
+        self._share_end = time.monotonic() + self.left * part
+
+    @property
+    def in_time(self) -> bool:
+        """Whether the step has time for one more round."""
+        return time.monotonic() < self._share_end
 
     def try_(self, peer: str, metrics: tuple[str, ...], seconds: float, step: Callable[[], None]) -> bool:
         """Run a step; a failure is noted as the reason for these metrics."""
@@ -156,32 +166,39 @@ class Bench:
         if fresh or shell != self._shell:
             self.stop()
         self._shell = shell
-        able: list[Peer] = []
+        able: list[type[Peer]] = []
         for kind in self._kinds:
-            reason = (without or {}).get(kind.name)
+            reason = (without or {}).get(kind.name) or self._hopeless.get(kind.name)
             if reason:
                 for metric in metrics:
                     self.results.fail(metric, kind.name, reason)
-            elif kind.name in self._running or self._start(kind, metrics, shell):
-                able.append(self._running[kind.name])
-        return able
+            else:
+                able.append(kind)
+        self._start([kind for kind in able if kind.name not in self._running], metrics, shell)
+        return [self._running[kind.name] for kind in able if kind.name in self._running]
 
-    def _start(self, kind: type[Peer], metrics: tuple[str, ...], shell: Path) -> bool:
-        if kind.name in self._hopeless:
+    def _start(self, kinds: list[type[Peer]], metrics: tuple[str, ...], shell: Path) -> None:
+        """Start some peers, side by side: every one of them bounds its own start."""
+        if not kinds:
+            return
+        begin = time.monotonic()
+        peers = [kind(self.work) for kind in kinds]
+        with ThreadPoolExecutor(len(peers)) as pool:
+            starts = [(peer, pool.submit(peer.start, shell)) for peer in peers]
+        for peer, start in starts:
+            error = start.exception()
+            if error is None:
+                self._running[peer.name] = peer
+                continue
+            # It will not start a minute later either, and waiting for it costs the others their time.
+            self._hopeless[peer.name] = str(error) or type(error).__name__
             for metric in metrics:
-                self.results.fail(metric, kind.name, self._hopeless[kind.name])
-            return False
-        peer = kind(self.work)
-        start = time.monotonic()
-        if self.try_(peer.name, metrics, START_SECONDS + 10, lambda: peer.start(shell)):
-            self._running[kind.name] = peer
-            if self.verbose:
-                print(f"  {peer.name} started in {time.monotonic() - start:.1f} s", file=sys.stderr)
-            return True
-        # It will not start a minute later either, and waiting for it costs the others their time.
-        self._hopeless[kind.name] = self.results.reasons[metrics[0], kind.name]
-        peer.stop()
-        return False
+                self.results.fail(metric, peer.name, self._hopeless[peer.name])
+            with contextlib.suppress(Exception):
+                peer.stop()
+        if self.verbose:
+            names = ", ".join(peer.name for peer in peers)
+            print(f"  started {names} in {time.monotonic() - begin:.1f} s", file=sys.stderr)
 
     def running(self, peer: Peer) -> bool:
         """Whether it has not been stopped since."""
@@ -203,9 +220,17 @@ class Bench:
         seconds: float,
         step: Callable[[Peer], None],
     ) -> None:
-        """`step` for each peer, `count` times in turn; a peer that failed is not asked again."""
+        """`step` for each peer, `count` times in turn; a peer that failed is not asked again.
+
+        On a busy machine there are fewer rounds, so that every metric gets its share of the time.
+        """
         alive = list(peers)
         for number in range(count):
+            if number and not self.in_time:
+                self.results.note(
+                    f"{'/'.join(metrics)}: {number} rounds instead of {count}, for want of time."
+                )
+                return
             for peer in list(alive):
                 if not self.try_(peer.name, metrics, seconds, partial(step, peer)):
                     alive.remove(peer)

@@ -68,7 +68,9 @@ def stalled(bench: Bench) -> None:
             terminal.drop()
 
     peers = bench.peers(metrics, without, fresh=True)
-    for _ in range(bench.plan.stalled_rounds):
+    for number in range(bench.plan.stalled_rounds):
+        if number and not bench.in_time:
+            break
         bench.rounds(peers, metrics, 1, patience + 10, alone)
         peers = [peer for peer in peers if bench.running(peer)]
         bench.rounds(peers, metrics, 1, patience + 10, with_client)
