@@ -102,8 +102,9 @@ class DockerEngine:
         """This thread's client. Asks the engine for its version, so it blocks: only for worker threads."""
         client = getattr(self._local, "client", None)
         if client is None:
-            kwargs: dict[str, Any] = {"base_url": self.host} if self.host else kwargs_from_env()
-            client = docker.APIClient(version="auto", timeout=self.timeout, **kwargs)
+            kwargs: dict[str, Any] = {"base_url": self.host} if self.host else {**kwargs_from_env()}
+            # docker-py's stubs say int; the value goes to requests, which takes fractions.
+            client = docker.APIClient(version="auto", timeout=self.timeout, **kwargs)  # type: ignore[arg-type]
             self._local.client = client
         return client
 

@@ -38,7 +38,7 @@ def chromium(stack: Stack) -> Iterator[Browser]:
             browser.close()
 
 
-# JupyterLab hides its application object from pages; asking for it must happen before its deferred scripts run.
+# JupyterLab hides its application object from pages; it must be asked before its deferred scripts run.
 EXPOSE_APP = """document.addEventListener('readystatechange', () => {
   const data = document.getElementById('jupyter-config-data');
   if (document.readyState === 'interactive' && data)
@@ -49,7 +49,9 @@ EXPOSE_APP = """document.addEventListener('readystatechange', () => {
 class Person:
     """One browser context, logged in as one user."""
 
-    def __init__(self, browser: Browser, stack: Stack, user: str, viewport: dict[str, int] | None = None) -> None:
+    def __init__(
+        self, browser: Browser, stack: Stack, user: str, viewport: dict[str, int] | None = None
+    ) -> None:
         self.stack = stack
         self.user = user
         self.context: BrowserContext = browser.new_context(viewport=viewport or DESKTOP)  # type: ignore[arg-type]
@@ -117,7 +119,9 @@ class Person:
             if found:
                 return found
             if waited > seconds:
-                raise AssertionError(f"the terminal never showed {pattern!r}:\n" + "\n".join(self.lines()[-40:]))
+                raise AssertionError(
+                    f"the terminal never showed {pattern!r}:\n" + "\n".join(self.lines()[-40:])
+                )
             self.page.wait_for_timeout(200)
             waited += 0.2
 

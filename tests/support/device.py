@@ -1,7 +1,8 @@
 """A person's device: a network of its own, joined to the hub by a line that a test can cut.
 
-Chromium drops every connection when the host's interfaces change, which each new workspace network does; on its
-own device it sees none of that. The line is also how tests cut TCP: the browser's offline switch closes no WebSocket.
+Chromium drops every connection when the host's interfaces change, which each new workspace network does;
+on its own device it sees none of that. The line is also how tests cut TCP: the browser's offline switch
+closes no WebSocket.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ class Line:
         self._writers |= ends
         try:
             await asyncio.gather(
-                self._copy(reader, far_writer, False), self._copy(far_reader, writer, True), return_exceptions=True
+                self._copy(reader, far_writer, False),
+                self._copy(far_reader, writer, True),
+                return_exceptions=True,
             )
         finally:
             self._writers -= ends

@@ -240,7 +240,9 @@ class Stack:
         """A session that is logged in as `user`."""
         session = self.session()
         answer = self.post(session, "/hub/login", {"username": user, "password": password})
-        assert answer.ok and "/hub/login" not in answer.url, f"login of {user}: {answer.status_code} {answer.url}"
+        assert answer.ok and "/hub/login" not in answer.url, (
+            f"login of {user}: {answer.status_code} {answer.url}"
+        )
         return session
 
     def add_user(self, user: str) -> None:
@@ -267,7 +269,9 @@ class Stack:
         assert answer.ok, answer.text
         return str(answer.json()["token"])
 
-    def start_workspace(self, session: requests.Session, user: str, name: str = "", seconds: float = 90) -> None:
+    def start_workspace(
+        self, session: requests.Session, user: str, name: str = "", seconds: float = 90
+    ) -> None:
         """Start a workspace and wait until it is ready."""
         path = f"/users/{user}/servers/{name}" if name else f"/users/{user}/server"
         answer = self.api(session, "POST", path)
