@@ -1,13 +1,72 @@
-"""The command `persistent-terminal-hub`."""
+"""The command `persistent-terminal-hub`.
+
+Each command imports what it needs when it runs, so that the command line answers at once and works in a
+workspace too, where the hub's libraries are missing.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from persistent_terminal_hub import __version__
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
     """Workspaces with terminals that outlive everything but you."""
+
+
+@main.command()
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="Settings file; else what PTH_CONFIG names, else none."
+)
+@click.option(
+    "--new-admin-password", is_flag=True, help="Give the local account `admin` a new password; print it once."
+)
+def serve(config: Path | None, new_admin_password: bool) -> None:
+    """Start the proxy and the hub, and keep them running."""
+    from persistent_terminal_hub.hub.serve import serve as run
+
+    raise SystemExit(run(config, new_admin_password))
+
+
+@main.command("check-config")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--serving", is_flag=True, help="Fail also for what `serve` would refuse.")
+def check_config(file: Path | None, serving: bool) -> None:
+    """Check the settings and print them as they take effect, secrets masked.
+
+    Reads FILE, else the file that PTH_CONFIG names, else none, and the environment.
+    """
+    from persistent_terminal_hub import settings as model
+    from persistent_terminal_hub.settings_text import to_yaml
+
+    try:
+        loaded = model.explain_settings(file)
+    except model.SettingsError as error:
+        _fail(error.problems)
+    refused = model.problems_for_serving(loaded.settings) if serving else []
+    click.echo(to_yaml(loaded.settings, origins=loaded.origins), nl=False)
+    for warning in model.warnings_of(loaded.settings):
+        if warning not in refused:
+            click.echo(f"warning: {warning}", err=True)
+    if refused:
+        _fail(refused)
+
+
+@main.command("settings-reference")
+def settings_reference() -> None:
+    """Print the reference page of all settings (docs/reference/settings.md)."""
+    from persistent_terminal_hub.settings_text import reference_page
+
+    click.echo(reference_page(), nl=False)
+
+
+def _fail(problems: tuple[str, ...] | list[str]) -> NoReturn:
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+    raise SystemExit(1)

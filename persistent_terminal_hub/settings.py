@@ -1,42 +1,87 @@
-"""All settings of the hub in one typed model.
+"""All settings of the hub in one typed model, and the functions that load, judge and print it.
 
 `Settings()` is what runs when no file is given: loopback, no TLS, local accounts.
 Keys are camelCase in YAML (snake_case is accepted too).
+
+This module is the public face. What needs more than pydantic (YAML, certificates) sits in modules of its
+own and is imported when first used, so that importing the model stays cheap.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic.alias_generators import to_camel
+
+from persistent_terminal_hub.auth_presets import preset_of
+
+if TYPE_CHECKING:
+    from persistent_terminal_hub.config_load import LoadedSettings
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; one sentence per problem, and never a value that may be secret."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems: tuple[str, ...] = problems
+
+
+# C0 and C1 controls, and halves of surrogate pairs (environment variables that are not UTF-8 bring them).
+_UNTIDY = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+NOT_TEXT = "must be plain text on one line, without control characters"
 
 
 class Section(BaseModel):
     """A group of settings: refuses unknown keys, cannot be changed after loading."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, hide_input_in_errors=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
     )
+
+    @field_validator("*")
+    @classmethod
+    def _plain_text(cls, value: Any) -> Any:
+        for part in value if isinstance(value, tuple | frozenset) else (value,):
+            text = part.get_secret_value() if isinstance(part, SecretStr) else part
+            if isinstance(text, str | Path) and _UNTIDY.search(str(text)):
+                raise ValueError(NOT_TEXT)
+        return value
+
+
+def _not_empty(path: Path) -> Path:
+    # Path("") is the current directory: an unset variable in a compose file would scatter keys there.
+    if path == Path():
+        raise ValueError("must be a path, not empty")
+    return path
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+FilePath = Annotated[Path, AfterValidator(_not_empty)]
 Mebibyte = 1024 * 1024
 
 
 class TlsSettings(Section):
-    """PEM files of the public port."""
+    """PEM files of the public port. Without this group the hub speaks plain HTTP."""
 
-    cert_file: Path
-    key_file: Path
+    cert_file: FilePath = Field(description="Certificate in PEM, the server's own first, then its chain.")
+    key_file: FilePath = Field(description="Private key of that certificate in PEM, without a password.")
 
 
 class ServerSettings(Section):
     """The public address and the ports behind it."""
 
-    host: str = Field("127.0.0.1", description="Address the proxy listens on.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address the proxy listens on.")
     port: Port = Field(8000, description="Port the proxy listens on.")
     base_url: str = Field("/", description="URL prefix of everything, begins and ends with a slash.")
     tls: TlsSettings | None = Field(None, description="Certificate and key; none means plain HTTP.")
@@ -52,8 +97,12 @@ class ServerSettings(Section):
 class SessionSettings(Section):
     """How long sessions live and how much of them is kept."""
 
-    ttl_seconds: int = Field(86400, ge=60, description="A session ends this long after its owner's last presence.")
-    idle_lock_minutes: int = Field(30, ge=0, description="Lock a workspace after this long without presence; 0: never.")
+    ttl_seconds: int = Field(
+        86400, ge=60, le=315_360_000, description="A session ends this long after its owner's last presence."
+    )
+    idle_lock_minutes: int = Field(
+        30, ge=0, le=5_256_000, description="Lock a workspace after this long without presence; 0: never."
+    )
     scrollback_bytes: int = Field(
         8 * Mebibyte, ge=64 * 1024, le=1024 * Mebibyte, description="Output kept per session, in bytes."
     )
@@ -63,8 +112,13 @@ class SessionSettings(Section):
 class PtySettings(Section):
     """Size of a new terminal before a client says its own."""
 
-    cols: int = Field(80, ge=2, le=1000)
-    rows: int = Field(24, ge=2, le=1000)
+    cols: int = Field(80, ge=2, le=1000, description="Columns.")
+    rows: int = Field(24, ge=2, le=1000, description="Rows.")
+
+
+def _preset_default(name: str) -> Any:
+    """A default that depends on `provider`, which stands before it in the model."""
+    return lambda data: getattr(preset_of(data.get("provider", "local")), name)
 
 
 class AuthSettings(Section):
@@ -75,46 +129,82 @@ class AuthSettings(Section):
     )
     client_id: str = Field("", description="OAuth client id.")
     client_secret: SecretStr = Field(SecretStr(""), description="OAuth client secret.")
-    issuer: str = Field("", description="Issuer URL; its discovery document names the endpoints.")
-    callback_url: str = Field("", description="OAuth callback as the browser sees it; empty: derived from the request.")
-    scopes: tuple[str, ...] = Field(("openid", "profile", "email"), description="Scopes asked for.")
-    username_claim: str = Field("preferred_username", description="Claim that becomes the user name.")
-    groups_claim: str = Field("groups", description="Claim that lists the groups.")
+    issuer: str = Field(
+        default_factory=_preset_default("issuer"),
+        description="Issuer URL; its discovery document names the endpoints. Needed with `oauth2`.",
+    )
+    callback_url: str = Field(
+        "", description="OAuth callback as the browser sees it; empty: derived from the request."
+    )
+    scopes: tuple[str, ...] = Field(
+        default_factory=_preset_default("scopes"), description="Scopes asked for."
+    )
+    username_claim: str = Field(
+        default_factory=_preset_default("username_claim"), description="Claim that becomes the user name."
+    )
+    groups_claim: str = Field(
+        default_factory=_preset_default("groups_claim"),
+        description="Claim that lists the groups; empty: none does.",
+    )
     allowed_users: frozenset[str] = Field(frozenset(), description="Users who may log in.")
     allowed_groups: frozenset[str] = Field(frozenset(), description="Groups whose members may log in.")
     admin_users: frozenset[str] = Field(frozenset(), description="Administrators by name.")
     admin_groups: frozenset[str] = Field(frozenset(), description="Groups whose members are administrators.")
     allow_all: bool = Field(False, description="Let in everybody whom the provider knows.")
-    sign_up: bool = Field(True, description="Local accounts: people may ask for one; an administrator approves.")
+    sign_up: bool = Field(
+        True, description="Local accounts: people may ask for one; an administrator approves."
+    )
 
 
 class WorkspaceSettings(Section):
     """What a workspace is made of and how many there may be."""
 
     backend: Literal["auto", "docker", "process"] = Field(
-        "auto", description="`auto`: containers when a Docker Engine answers, else local processes without isolation."
+        "auto",
+        description="`auto`: containers when a Docker Engine answers, else processes without isolation.",
     )
-    image: str = Field("persistent-terminal-hub/workspace:latest", description="Image of a workspace.")
-    cpu: float = Field(2.0, gt=0, le=1024, description="CPUs a workspace may use.")
-    memory: str = Field("2G", pattern=r"^[1-9][0-9]*[KMGT]$", description="Memory a workspace may use, as 512M or 2G.")
+    image: str = Field(
+        "persistent-terminal-hub/workspace:latest", min_length=1, description="Image of a workspace."
+    )
+    cpu: float = Field(2.0, gt=0, le=1024, allow_inf_nan=False, description="CPUs a workspace may use.")
+    memory: str = Field("2G", description="Memory a workspace may use, as 512M or 2G.")
     pids: int = Field(512, ge=32, le=1_000_000, description="Processes and threads a workspace may hold.")
-    max_per_user: int = Field(5, ge=1, le=1000, description="Named workspaces per user, besides the default one.")
-    max_running: int = Field(0, ge=0, description="Running workspaces in all; 0: no limit.")
-    start_timeout_seconds: int = Field(120, ge=5, le=3600, description="A start that takes longer has failed.")
+    max_per_user: int = Field(
+        5, ge=1, le=1000, description="Named workspaces per user, besides the default one."
+    )
+    max_running: int = Field(0, ge=0, le=1_000_000, description="Running workspaces in all; 0: no limit.")
+    start_timeout_seconds: int = Field(
+        120, ge=5, le=3600, description="A start that takes longer has failed."
+    )
     stop_timeout_seconds: int = Field(10, ge=1, le=600, description="Grace between TERM and KILL at a stop.")
+
+    @field_validator("memory")
+    @classmethod
+    def _size(cls, value: str) -> str:
+        if not re.fullmatch(r"[1-9][0-9]{0,11}[KMGT]", value):
+            raise ValueError("must be a size such as 512M or 2G (a whole number, then K, M, G or T)")
+        return value
 
 
 class DockerSettings(Section):
     """The Docker Engine and the networks of the workspaces."""
 
     host: str = Field("", description="Engine address; empty: DOCKER_HOST or the local socket.")
-    subnet_pool: str = Field("10.213.0.0/16", description="Private range that the workspaces' networks are cut from.")
+    subnet_pool: str = Field(
+        "10.213.0.0/16", description="Private range that the workspaces' networks are cut from."
+    )
     subnet_prefix: int = Field(29, ge=16, le=29, description="Prefix length of one workspace's network.")
 
     @field_validator("subnet_pool")
     @classmethod
     def _network(cls, value: str) -> str:
-        return str(ipaddress.IPv4Network(value))
+        try:
+            return str(ipaddress.IPv4Network(value))
+        except ValueError:
+            # Python's own message quotes the value; ours must not, whatever somebody pasted here.
+            raise ValueError(
+                "must be an IPv4 network such as 10.213.0.0/16, its host bits all zero"
+            ) from None
 
 
 class Settings(Section):
@@ -126,5 +216,43 @@ class Settings(Section):
     auth: AuthSettings = Field(default_factory=AuthSettings)
     workspace: WorkspaceSettings = Field(default_factory=WorkspaceSettings)
     docker: DockerSettings = Field(default_factory=DockerSettings)
-    data_dir: Path = Field(Path("var"), description="Where the hub keeps its database, keys and logs.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO")
+    data_dir: FilePath = Field(Path("var"), description="Where the hub keeps its database, keys and logs.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="What the hub's log holds."
+    )
+
+
+def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of the file (`path`, else `PTH_CONFIG`, else none), overridden by the environment.
+
+    Raises SettingsError with every problem found, each a sentence with file and line or variable.
+    """
+    return explain_settings(path, environ).settings
+
+
+def explain_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> LoadedSettings:
+    """Like `load_settings`, and says for each value where it came from."""
+    from persistent_terminal_hub.config_load import load
+
+    return load(path, environ)
+
+
+def dump_settings(settings: Settings, *, reveal_secrets: bool = False) -> str:
+    """The settings as YAML that `load_settings` reads; secrets are masked unless revealed."""
+    from persistent_terminal_hub.settings_text import to_yaml
+
+    return to_yaml(settings, reveal_secrets=reveal_secrets)
+
+
+def warnings_of(settings: Settings, *, now: datetime | None = None) -> list[str]:
+    """What an administrator should know although the settings are valid; reads the TLS files."""
+    from persistent_terminal_hub import settings_checks
+
+    return settings_checks.warnings(settings, settings_checks.tls_findings(settings, now))
+
+
+def problems_for_serving(settings: Settings, *, now: datetime | None = None) -> list[str]:
+    """Why the hub must not be started with these settings; empty when it may. Reads the TLS files."""
+    from persistent_terminal_hub import settings_checks
+
+    return settings_checks.problems(settings, settings_checks.tls_findings(settings, now))

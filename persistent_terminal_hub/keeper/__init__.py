@@ -1,1 +1,4 @@
-"""The process that owns the PTYs and the journals. Standard library only."""
+"""The keeper: the container's main process, which owns every terminal and outlives the Jupyter server.
+
+Standard library only, and nothing of ours from outside this package.
+"""

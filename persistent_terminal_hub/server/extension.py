@@ -1,0 +1,58 @@
+"""Hooks that Jupyter Server calls: link (before applications initialise), then load.
+
+Jupyter Server links every extension before it loads any. While linking, our manager becomes the class that
+`jupyter_server_terminals` will instantiate, and our handlers go in front of its own: of two handlers whose
+pattern matches, the one that was added first gets the request.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from jupyter_server_terminals.api_handlers import TerminalHandler
+from jupyter_server_terminals.app import TerminalsExtensionApp
+
+from . import api, names
+from .manager import PersistentTerminalManager
+from .notice import add_notice
+from .socket import SessionSocket
+
+_TERMINALS = "jupyter_server_terminals"
+
+
+def _link_jupyter_server_extension(serverapp: Any) -> None:
+    """Make our manager the server's terminal manager."""
+    # For a terminals extension that is linked after this one.
+    serverapp.config.TerminalsExtensionApp.terminal_manager_class = PersistentTerminalManager
+    point = serverapp.extension_manager.extension_points.get(_TERMINALS)
+    if point is None or not isinstance(point.app, TerminalsExtensionApp):
+        serverapp.log.error(
+            "The extension %s is not enabled, so there are no terminals. "
+            "Enable it with: jupyter server extension enable %s",
+            _TERMINALS,
+            _TERMINALS,
+        )
+        return
+    app = point.app
+    app.terminal_manager_class = PersistentTerminalManager
+    # In version 0.5.4 nobody sets it, so that shutdown checks overlook running terminals.
+    app.terminals_available = bool(serverapp.terminals_enabled)
+    if serverapp.terminals_enabled:
+        app.handlers = [
+            (rf"/terminals/websocket/({names.NAME_PATTERN})", SessionSocket),
+            (rf"/api/terminals/({names.NAME_PATTERN})", TerminalHandler),
+            *app.handlers,
+        ]
+
+
+def _load_jupyter_server_extension(serverapp: Any) -> None:
+    """Add our API, and the notice if there is one."""
+    settings = serverapp.web_app.settings
+    manager = settings.get("terminal_manager")
+    if isinstance(manager, PersistentTerminalManager):
+        manager.activity_times = settings["last_activity_times"]
+        serverapp.web_app.add_handlers(".*$", api.handlers(settings["base_url"]))
+    elif serverapp.terminals_enabled:
+        serverapp.log.error("Terminals are not persistent: another terminal manager is in use.")
+    add_notice(serverapp.web_app, os.environ.get("PTH_WORKSPACE_NOTICE", ""))

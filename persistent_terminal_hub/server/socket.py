@@ -1,0 +1,156 @@
+"""The stock terminal WebSocket, as JupyterLab speaks it, on cursors: bounded memory, clean replays."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from typing import Any
+
+from jupyter_core.utils import ensure_async
+from jupyter_server._tz import utcnow
+from jupyter_server.auth.utils import warn_disabled_authorization
+from jupyter_server_terminals.handlers import TermSocket
+from tornado import web
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from .manager import PersistentTerminalManager
+from .scrollback import Cursor
+from .session import MAX_COLS, MAX_ROWS, PersistentPty
+
+#: Bytes on the way to one client; beyond it the client lags, and costs nothing more.
+WINDOW = 512 * 1024
+#: Bytes of output in one message.
+MESSAGE = 64 * 1024
+
+
+class SessionSocket(TermSocket):
+    """One attached client of the stock protocol."""
+
+    term_manager: PersistentTerminalManager
+
+    def initialize(  # type: ignore[override]
+        self, name: str = "", term_manager: Any = None, **kwargs: Any
+    ) -> None:
+        """Take the manager from the settings: the route exists before the manager does."""
+        super().initialize(name, term_manager or self.settings["terminal_manager"], **kwargs)
+        self.terminal: PersistentPty | None = None
+        self.screen: tuple[int, int] | None = None
+        self._cursor: Cursor | None = None
+        self._in_flight = 0
+        self._closing = False
+        self._session_ended = False
+
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        """Check the user and the name as the stock socket does, then upgrade."""
+        user = self.current_user
+        if not user:
+            raise web.HTTPError(403)
+        if self.authorizer is None:
+            warn_disabled_authorization()
+        elif not await ensure_async(self.authorizer.is_authorized(self, user, "execute", self.auth_resource)):
+            raise web.HTTPError(403)
+        if self.term_manager.find_running(args[0]) is None:
+            raise web.HTTPError(404, "There is no terminal of this name.")
+        await WebSocketHandler.get(self, *args, **kwargs)
+
+    def open(self, url_component: Any = None) -> None:
+        """Attach, then send what was missed."""
+        session = self.term_manager.find_running(str(url_component))
+        if session is None:  # it ended during the upgrade
+            self.on_pty_died()
+            return
+        # Stock code starts the pings, adds this client and sends "setup"; its own replay is empty.
+        super().open(url_component)
+        self.term_name = session.term_name
+        self._cursor = session.attach(self)
+        self.pump()
+
+    def set_quiet(self, quiet: bool) -> None:
+        """Whether another client answers the program's questions."""
+        if self._cursor is not None:
+            self._cursor.set_quiet(quiet)
+
+    def pump(self) -> None:
+        """Send what the cursor has, as far as the window allows."""
+        cursor = self._cursor
+        while cursor is not None and not self._closing and self._in_flight < WINDOW and not cursor.at_head:
+            text = cursor.next(MESSAGE)
+            if text:
+                self._send(["stdout", text])
+        if self._session_ended and not self._closing and (cursor is None or cursor.at_head):
+            self._send(["disconnect", 1])
+            self._closing = True
+            self.close()
+
+    async def on_message(self, message: str | bytes) -> None:  # type: ignore[override]
+        """Take one message of the client."""
+        try:
+            command = json.loads(message)
+            kind = command[0]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            self.log.debug("A terminal client sent something that is not a message; ignored.")
+            return
+        session = self.terminal
+        if session is None:
+            return
+        if kind == "stdin" and len(command) > 1 and isinstance(command[1], str):
+            session.touch(self)
+            self._update_activity()
+            # Waits only when too much input waits for the program; then this client is not read further.
+            await session.write(command[1].encode("utf-8", "replace"))
+        elif kind == "set_size":
+            size = _size(command)
+            if size is not None:
+                self.screen = size
+                session.touch(self)
+
+    def on_close(self) -> None:
+        """Detach; the session stays."""
+        self._closing = True
+        self._cursor = None
+        if self.terminal is not None:
+            self.terminal.detach(self)
+            self.terminal = None
+
+    def on_pty_read(self, text: str) -> None:
+        """Stock code may still hand over text."""
+        self._send(["stdout", text])
+
+    def on_pty_died(self) -> None:
+        """Send the rest, however long that takes, then say that the session has ended, and close."""
+        self._session_ended = True
+        self.terminal = None
+        self.pump()
+
+    def _send(self, content: list[Any]) -> None:
+        payload = json.dumps(content, ensure_ascii=False).encode()
+        try:
+            # Bytes with binary=False go out as one text frame, encoded once.
+            sent = WebSocketHandler.write_message(self, payload.decode())
+        except WebSocketClosedError:
+            self._closing = True
+            return
+        self._in_flight += len(payload)
+        sent.add_done_callback(lambda future: self._sent(future, len(payload)))
+
+    def _sent(self, future: asyncio.Future[None], size: int) -> None:
+        self._in_flight -= size
+        if future.cancelled() or future.exception() is not None:
+            self._closing = True
+            return
+        self.application.settings["terminal_last_activity"] = utcnow()
+        if self._in_flight < WINDOW // 2:
+            self.pump()
+
+    def _update_activity(self) -> None:
+        self.application.settings["terminal_last_activity"] = utcnow()
+
+
+def _size(command: list[Any]) -> tuple[int, int] | None:
+    """(cols, rows) of `["set_size", rows, cols, ...]`, if they make sense."""
+    values = command[1:3]
+    if len(values) != 2 or not all(type(value) in (int, float) and math.isfinite(value) for value in values):
+        return None
+    rows, cols = int(values[0]), int(values[1])
+    return (min(cols, MAX_COLS), min(rows, MAX_ROWS)) if rows >= 1 and cols >= 2 else None

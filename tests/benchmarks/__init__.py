@@ -1,0 +1,1 @@
+"""`make bench`: this project against its peers, in one run. `bench.py` is the command."""

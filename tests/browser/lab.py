@@ -1,0 +1,134 @@
+"""A person in front of JupyterLab: real Chromium through Playwright."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.conftest import CHROMIUM
+from tests.support.device import device
+from tests.support.stack import PASSWORD, Stack
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+DESKTOP = {"width": 1280, "height": 800}
+TABLET = {"width": 820, "height": 1180}
+
+WIDGET = "jupyterapp.shell.currentWidget.content"
+TERM = f"({WIDGET} && {WIDGET}._term)"
+VISIBLE = ".jp-Terminal >> visible=true"
+
+
+@contextmanager
+def chromium(stack: Stack) -> Iterator[Browser]:
+    """A headless Chromium on a device of its own; `stack.line` is the line between the two."""
+    port = int(stack.url.rsplit(":", 1)[1])
+    with device(CHROMIUM, port, stack.folder) as (launcher, line), sync_playwright() as playwright:
+        stack.line = line
+        browser = playwright.chromium.launch(executable_path=launcher, headless=True, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+# JupyterLab hides its application object from pages; asking for it must happen before its deferred scripts run.
+EXPOSE_APP = """document.addEventListener('readystatechange', () => {
+  const data = document.getElementById('jupyter-config-data');
+  if (document.readyState === 'interactive' && data)
+    data.textContent = JSON.stringify({...JSON.parse(data.textContent), exposeAppInBrowser: true});
+});"""
+
+
+class Person:
+    """One browser context, logged in as one user."""
+
+    def __init__(self, browser: Browser, stack: Stack, user: str, viewport: dict[str, int] | None = None) -> None:
+        self.stack = stack
+        self.user = user
+        self.context: BrowserContext = browser.new_context(viewport=viewport or DESKTOP)  # type: ignore[arg-type]
+        self.context.add_init_script(EXPOSE_APP)
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(30_000)
+
+    def login(self, password: str = PASSWORD) -> None:
+        """Log in through the login page."""
+        self.page.goto(f"{self.stack.url}/hub/login")
+        self.page.fill("input[name=username]", self.user)
+        self.page.fill("input[name=password]", password)
+        self.page.press("input[name=password]", "Enter")
+        self.page.wait_for_url(lambda url: "/hub/login" not in url)
+
+    def open_lab(self, owner: str | None = None) -> None:
+        """Open JupyterLab of the default workspace, starting it if needed."""
+        self.page.goto(f"{self.stack.url}/hub/spawn/{owner or self.user}")
+        self.page.wait_for_url(re.compile(r".*/user/.*/lab.*"), timeout=120_000)
+        self.page.wait_for_function("() => window.jupyterapp", timeout=60_000)
+        self.page.evaluate("() => jupyterapp.restored")
+        self.page.wait_for_selector("#jp-main-dock-panel", timeout=60_000)
+
+    def new_terminal(self) -> str:
+        """Open a new terminal by the launcher's card; its name."""
+        card = ".jp-LauncherCard[title*='terminal' i]"
+        if not self.page.locator(card).count():
+            self.page.evaluate("() => jupyterapp.commands.execute('launcher:create')")
+        self.page.locator(card).first.click()
+        self.wait_terminal()
+        return str(self.page.evaluate(f"() => {WIDGET}.session.name"))
+
+    def open_terminal(self, name: str) -> None:
+        """Open an existing terminal by name."""
+        self.page.evaluate("name => jupyterapp.commands.execute('terminal:open', {name})", name)
+        self.wait_terminal()
+
+    def wait_terminal(self) -> None:
+        """Wait until the terminal is on the page and has shown something."""
+        self.page.wait_for_selector(f"{VISIBLE} >> .xterm-screen")
+        self.page.wait_for_function(f"() => {{ const t = {TERM}; return t && t.buffer.active.length > 0; }}")
+        self.wait_text(r"\S")
+
+    def type(self, text: str) -> None:
+        """Type into the terminal with the keyboard; a newline is Enter."""
+        self.page.locator(f"{VISIBLE} >> .xterm-helper-textarea").first.focus()
+        for number, line in enumerate(text.split("\n")):
+            if number:
+                self.page.keyboard.press("Enter")
+            self.page.keyboard.type(line)
+
+    def lines(self) -> list[str]:
+        """Every logical line of the normal screen with its scrollback."""
+        return list(self.page.evaluate(
+            f"""() => {{ const b = {TERM}.buffer.normal, out = [];
+            for (let i = 0; i < b.length; i++) {{ const l = b.getLine(i), s = l.translateToString(true);
+            if (l.isWrapped) out[out.length - 1] += s; else out.push(s); }} return out; }}"""
+        ))  # fmt: skip
+
+    def wait_text(self, pattern: str, seconds: float = 20) -> re.Match[str]:
+        """Wait until the terminal shows text that matches."""
+        waited = 0.0
+        while True:
+            found = re.search(pattern, "\n".join(self.lines()), re.M)
+            if found:
+                return found
+            if waited > seconds:
+                raise AssertionError(f"the terminal never showed {pattern!r}:\n" + "\n".join(self.lines()[-40:]))
+            self.page.wait_for_timeout(200)
+            waited += 0.2
+
+    def screenshot(self, name: str) -> Path:
+        """Save what the person sees."""
+        folder = Path("test-results/screenshots")
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}.png"
+        self.page.screenshot(path=path)
+        return path
+
+    def leave(self) -> None:
+        """Close the browser context, as a laptop that is shut."""
+        self.context.close()
