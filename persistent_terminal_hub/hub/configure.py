@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import sys
 from importlib import import_module
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from persistent_terminal_hub.hub import backend as backends
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirError
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, Endpoints, discover
 from persistent_terminal_hub.hub.preflight import has_address
+from persistent_terminal_hub.hub.subnets import gateway_of, hub_subnet
 from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
 
 log = logging.getLogger("persistent_terminal_hub")
@@ -88,9 +89,8 @@ def hub_host(settings: Settings, backend: backends.Backend) -> str:
     """
     if backend == "process":
         return "127.0.0.1"
-    pool = ipaddress.IPv4Network(settings.docker.subnet_pool)
-    first = ipaddress.IPv4Network((pool.network_address, settings.docker.subnet_prefix))
-    return str(first.network_address + 1)
+    pool = IPv4Network(settings.docker.subnet_pool)
+    return str(gateway_of(hub_subnet(pool, settings.docker.subnet_prefix)))
 
 
 def workspace_environment(settings: Settings, notice: str) -> dict[str, str]:
