@@ -113,6 +113,8 @@ def _hub(c: Any, settings: Settings, data: DataDir, backend: backends.Backend) -
     c.JupyterHub.cookie_secret_file = str(data.cookie_secret)
     c.JupyterHub.log_level = settings.log_level
     c.JupyterHub.template_paths = [str(share_dir() / "templates")]
+    # People land on the home page, where all their workspaces are, and start one on purpose.
+    c.JupyterHub.redirect_to_server = False
     local = settings.auth.provider == "local"
     c.JupyterHub.template_vars = {
         "pth_notice": notice,

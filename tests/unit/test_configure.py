@@ -38,6 +38,7 @@ def test_the_hub_may_die(tmp_path: Path) -> None:
     assert c.JupyterHub.cleanup_servers is False
     assert c.JupyterHub.cleanup_proxy is False
     assert c.ConfigurableHTTPProxy.should_start is False
+    assert c.JupyterHub.redirect_to_server is False  # nothing starts merely because somebody logged in
     token = c.ConfigurableHTTPProxy.auth_token
     assert len(token) == 64
     assert configured(settings(tmp_path)).ConfigurableHTTPProxy.auth_token == token
