@@ -151,6 +151,8 @@ def _docker(c: Any, settings: Settings, data: DataDir) -> None:
     c.PersistentTerminalSpawner.settings = settings
     c.PersistentTerminalSpawner.hub_id = data.hub_id()
     _hub_network(settings, data)
+    if mortal := backends.problem_with_live_restore(settings.docker):
+        log.warning("%s", mortal)
 
 
 def _hub_network(settings: Settings, data: DataDir) -> None:

@@ -91,10 +91,11 @@ async def _serve(settings: Settings, config: Path | None, reset_admin_password: 
     async with step("Asking the Docker Engine"):
         choice = await asyncio.to_thread(backend.resolve, settings, data)
     say(f"{'warning: ' if choice.warning else ''}{choice.reason}")
-    if choice.backend == "docker" and (
-        missing := await asyncio.to_thread(backend.problem_with_image, settings)
-    ):
-        say(f"warning: {missing}")
+    if choice.backend == "docker":
+        if missing := await asyncio.to_thread(backend.problem_with_image, settings):
+            say(f"warning: {missing}")
+        if mortal := await asyncio.to_thread(backend.problem_with_live_restore, settings.docker):
+            say(f"warning: {mortal}")
     if choice.backend == "process" and os.geteuid() == 0:
         say("warning: workspaces will run as root: whoever has a terminal rules this machine.")
     proxy_command, no_proxy = preflight.find_proxy()

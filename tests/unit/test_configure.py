@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -149,6 +150,18 @@ def test_the_choice_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_an_engine_that_is_not_there_is_quickly_known() -> None:
     made = Settings.model_validate({"docker": {"host": "unix:///nowhere/docker.sock"}})
     assert backend.engine_answers(made.docker) is False
+
+
+@pytest.mark.parametrize(
+    ("kept", "warned"),
+    [({"LiveRestoreEnabled": False}, True), ({"LiveRestoreEnabled": True}, False), ({}, False)],
+)
+def test_an_engine_whose_restart_would_end_sessions_is_told_about(
+    monkeypatch: pytest.MonkeyPatch, kept: dict[str, bool], warned: bool
+) -> None:
+    engine = SimpleNamespace(info=lambda: kept, close=lambda: None)
+    monkeypatch.setattr(backend, "docker_client", lambda docker: engine)
+    assert ("/etc/docker/daemon.json" in backend.problem_with_live_restore(Settings().docker)) is warned
 
 
 # -- the data directory -----------------------------------------------------------------------------
