@@ -43,7 +43,7 @@ def check_config(file: Path | None, serving: bool) -> None:
     Reads FILE, else the file that PTH_CONFIG names, else none, and the environment.
     """
     from persistent_terminal_hub import settings as model
-    from persistent_terminal_hub.settings_text import to_yaml
+    from persistent_terminal_hub.config.text import to_yaml
 
     try:
         loaded = model.explain_settings(file)
@@ -61,7 +61,7 @@ def check_config(file: Path | None, serving: bool) -> None:
 @main.command("settings-reference")
 def settings_reference() -> None:
     """Print the reference page of all settings (docs/reference/settings.md)."""
-    from persistent_terminal_hub.settings_text import reference_page
+    from persistent_terminal_hub.config.text import reference_page
 
     click.echo(reference_page(), nl=False)
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic.alias_generators import to_camel
 
-from persistent_terminal_hub.auth_presets import preset_of
+from persistent_terminal_hub.config.presets import preset_of
 
 if TYPE_CHECKING:
-    from persistent_terminal_hub.config_load import LoadedSettings
+    from persistent_terminal_hub.config.load import LoadedSettings
 
 
 class SettingsError(Exception):
@@ -232,27 +232,27 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
 
 def explain_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> LoadedSettings:
     """Like `load_settings`, and says for each value where it came from."""
-    from persistent_terminal_hub.config_load import load
+    from persistent_terminal_hub.config.load import load
 
     return load(path, environ)
 
 
 def dump_settings(settings: Settings, *, reveal_secrets: bool = False) -> str:
     """The settings as YAML that `load_settings` reads; secrets are masked unless revealed."""
-    from persistent_terminal_hub.settings_text import to_yaml
+    from persistent_terminal_hub.config.text import to_yaml
 
     return to_yaml(settings, reveal_secrets=reveal_secrets)
 
 
 def warnings_of(settings: Settings, *, now: datetime | None = None) -> list[str]:
     """What an administrator should know although the settings are valid; reads the TLS files."""
-    from persistent_terminal_hub import settings_checks
+    from persistent_terminal_hub.config import checks
 
-    return settings_checks.warnings(settings, settings_checks.tls_findings(settings, now))
+    return checks.warnings(settings, checks.tls_findings(settings, now))
 
 
 def problems_for_serving(settings: Settings, *, now: datetime | None = None) -> list[str]:
     """Why the hub must not be started with these settings; empty when it may. Reads the TLS files."""
-    from persistent_terminal_hub import settings_checks
+    from persistent_terminal_hub.config import checks
 
-    return settings_checks.problems(settings, settings_checks.tls_findings(settings, now))
+    return checks.problems(settings, checks.tls_findings(settings, now))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from persistent_terminal_hub.auth_presets import preset_of
+from persistent_terminal_hub.config.presets import preset_of
 from persistent_terminal_hub.hub import backend as backends
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirError
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, Endpoints, discover

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from persistent_terminal_hub import config_file
+from persistent_terminal_hub.config.file import nearest
+from persistent_terminal_hub.config.schema import describe
 from persistent_terminal_hub.settings import (
     Settings,
     SettingsError,
@@ -23,7 +24,6 @@ from persistent_terminal_hub.settings import (
     problems_for_serving,
     warnings_of,
 )
-from persistent_terminal_hub.settings_schema import describe
 
 EXAMPLE = """\
 server:  {host: 0.0.0.0, port: 443, tls: {certFile: /etc/ssl/certs/server.crt, keyFile: /etc/ssl/private/server.key}}
@@ -330,5 +330,5 @@ def test_the_workspace_needs_no_yaml_for_the_defaults(monkeypatch: pytest.Monkey
 
 
 def test_nearest_ignores_case_and_gives_up_on_strangers() -> None:
-    assert config_file.nearest("TTLSECONDS", ["ttlSeconds", "cols"]) == "ttlSeconds"
-    assert config_file.nearest("qqqq", ["ttlSeconds", "cols"]) is None
+    assert nearest("TTLSECONDS", ["ttlSeconds", "cols"]) == "ttlSeconds"
+    assert nearest("qqqq", ["ttlSeconds", "cols"]) is None

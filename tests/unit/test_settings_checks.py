@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from persistent_terminal_hub.auth_presets import PRESETS
+from persistent_terminal_hub.config.checks import is_loopback, is_placeholder
+from persistent_terminal_hub.config.presets import PRESETS
 from persistent_terminal_hub.settings import (
     AuthSettings,
     DockerSettings,
@@ -17,7 +18,6 @@ from persistent_terminal_hub.settings import (
     problems_for_serving,
     warnings_of,
 )
-from persistent_terminal_hub.settings_checks import is_loopback, is_placeholder
 
 
 def test_presets_bring_their_own_defaults() -> None:

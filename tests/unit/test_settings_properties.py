@@ -10,7 +10,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from persistent_terminal_hub.auth_presets import PRESETS
+from persistent_terminal_hub.config.presets import PRESETS
+from persistent_terminal_hub.config.schema import describe
 from persistent_terminal_hub.settings import (
     AuthSettings,
     DockerSettings,
@@ -25,7 +26,6 @@ from persistent_terminal_hub.settings import (
     load_settings,
     warnings_of,
 )
-from persistent_terminal_hub.settings_schema import describe
 
 TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=12)
 PATHS = TEXT.map(Path).filter(lambda path: path != Path())

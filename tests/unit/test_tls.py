@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from persistent_terminal_hub.config.tls import TlsFindings, inspect_tls
 from persistent_terminal_hub.settings import (
     ServerSettings,
     Settings,
@@ -18,7 +19,6 @@ from persistent_terminal_hub.settings import (
     problems_for_serving,
     warnings_of,
 )
-from persistent_terminal_hub.tls import TlsFindings, inspect_tls
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

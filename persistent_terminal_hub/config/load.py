@@ -14,10 +14,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from persistent_terminal_hub.config_environment import read_environment
-from persistent_terminal_hub.config_file import FileContent, nearest, read_config_file
+from persistent_terminal_hub.config.environment import read_environment
+from persistent_terminal_hub.config.file import FileContent, nearest, read_config_file
+from persistent_terminal_hub.config.schema import Group, Keys, Kind, Leaf, describe
 from persistent_terminal_hub.settings import NOT_TEXT, Settings, SettingsError
-from persistent_terminal_hub.settings_schema import Group, Keys, Kind, Leaf, describe
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from persistent_terminal_hub.config_file import nearest
-from persistent_terminal_hub.settings_schema import ENV_PREFIX, Group, Keys, Kind, Leaf
+from persistent_terminal_hub.config.file import nearest
+from persistent_terminal_hub.config.schema import ENV_PREFIX, Group, Keys, Kind, Leaf
 
 #: A secret is a line; more is another file, and must not be read into memory.
 MAX_SECRET_BYTES = 64 * 1024

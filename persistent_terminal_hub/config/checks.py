@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from persistent_terminal_hub.auth_presets import PRESETS
+from persistent_terminal_hub.config.presets import PRESETS
+from persistent_terminal_hub.config.schema import Keys, describe
+from persistent_terminal_hub.config.tls import TlsFindings, inspect_tls
 from persistent_terminal_hub.settings import Settings
-from persistent_terminal_hub.settings_schema import Keys, describe
-from persistent_terminal_hub.tls import TlsFindings, inspect_tls
 
 # The ranges that are never routed publicly: RFC 1918, and RFC 6598 for carriers.
 # `is_private` of Python also takes loopback, link-local and documentation, where no container can live.

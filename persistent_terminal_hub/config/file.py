@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from persistent_terminal_hub.settings_schema import Group, Keys, Leaf
+from persistent_terminal_hub.config.schema import Group, Keys, Leaf
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import MappingNode, Node

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
-from persistent_terminal_hub.auth_presets import PRESETS
+from persistent_terminal_hub.config.presets import PRESETS
+from persistent_terminal_hub.config.schema import Group, Keys, Kind, Leaf, describe
 from persistent_terminal_hub.settings import AuthSettings, Settings
-from persistent_terminal_hub.settings_schema import Group, Keys, Kind, Leaf, describe
 
 MASK = "********"
 
