@@ -196,7 +196,8 @@ def proxy_spec(
         *("--api-ip", "127.0.0.1", "--api-port", str(server.proxy_api_port)),
         # The hub adds this route too; this way it also exists before the hub is up.
         *("--default-target", hub_origin),
-        *("--error-target", f"{hub_origin}{server.base_url}hub/error"),
+        # Not --error-target, which is the hub: it is when the hub is away that people need a page.
+        *("--error-path", str(share_dir() / "proxy-pages")),
         *("--log-level", "info" if settings.log_level == "DEBUG" else "warn"),
     ]
     if server.tls:
