@@ -246,9 +246,8 @@ def hub_spec(
         direct = await _answers(HTTPRequest(hub_origin + path))
         return direct and await _answers(HTTPRequest(public, ssl_options=context))
 
-    return ChildSpec(
-        "hub", [sys.executable, "-m", "jupyterhub", "-f", str(config_file)], environment, pass_fds, is_ready
-    )
+    argv = [sys.executable, "-m", "persistent_terminal_hub.hub.run_jupyterhub", "-f", str(config_file)]
+    return ChildSpec("hub", argv, environment, pass_fds, is_ready)
 
 
 async def _answers(request: HTTPRequest) -> bool:

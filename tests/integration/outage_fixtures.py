@@ -202,7 +202,11 @@ class Site:
         (self.root / "config.py").write_text(f"GIVEN = {str(self.root / 'given.json')!r}\n{CONFIG}")
         with (self.root / "hub.log").open("ab") as log:
             self.hub = subprocess.Popen(
-                self.enter(sys.executable, "-m", "jupyterhub", "-f", str(self.root / "config.py")),
+                self.enter(
+                    sys.executable,
+                    *("-m", "persistent_terminal_hub.hub.run_jupyterhub"),
+                    *("-f", str(self.root / "config.py")),
+                ),
                 stdout=log,
                 stderr=log,
                 cwd=self.root,
