@@ -17,6 +17,7 @@ from persistent_terminal_hub.hub.data_dir import DataDir, DataDirError
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, Endpoints, discover
 from persistent_terminal_hub.hub.preflight import has_address
 from persistent_terminal_hub.hub.subnets import gateway_of, hub_subnet
+from persistent_terminal_hub.hub.user_names import protect_user_names
 from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
 
 log = logging.getLogger("persistent_terminal_hub")
@@ -53,6 +54,7 @@ def configure(c: Any, settings: Settings) -> None:
     data.prepare()
     choice = backends.resolve(settings, data)
     log.log(logging.WARNING if choice.warning else logging.INFO, "%s", choice.reason)
+    protect_user_names()
     _hub(c, settings, data, choice.backend)
     _authenticator(c, settings, data)
     _limits(c, settings)
