@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,9 +22,11 @@ from typing import Any
 from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
-from traitlets import Integer, Unicode
+from tornado.web import HTTPError
+from traitlets import Float, Integer, Unicode
 
 from persistent_terminal_hub.hub import proc
+from persistent_terminal_hub.hub.listening import until_listening
 from persistent_terminal_hub.hub.stop_grace import keeper_grace
 
 #: A unix socket's path may have 107 bytes; this leaves room for the longest name below the directory.
@@ -71,6 +74,10 @@ class PersistentProcessSpawner(LocalProcessSpawner):
     data_dir = Unicode(help="The hub's data directory (absolute).").tag(config=True)
     hub_id = Unicode(help="Which hub this is.").tag(config=True)
     stop_timeout = Integer(10, help="Seconds between TERM and KILL at a stop.").tag(config=True)
+
+    listen_seconds = Float(
+        20.0, help="How long a new server is asked at short intervals whether it listens."
+    ).tag(config=True)
 
     # Declared by the parents, untyped.
     pid: int
@@ -162,6 +169,7 @@ class PersistentProcessSpawner(LocalProcessSpawner):
         self.pid = self.proc.pid
         self.started_at = proc.started_at(self.pid)
         self.boot_id = proc.boot_id()
+        await until_listening("127.0.0.1", self.port, self.listen_seconds, self._alive)
         return ("127.0.0.1", self.port)
 
     def _rotated_log(self) -> Path:
@@ -232,6 +240,24 @@ class PersistentProcessSpawner(LocalProcessSpawner):
                     os.kill(pid, signal.SIGKILL)
             await asyncio.sleep(0.1)
         self.clear_state()
+
+    async def rename(self, old_name: str, new_name: str) -> None:
+        """Refused: the files are in a directory that is called after the workspace."""
+        raise HTTPError(
+            409,
+            "A workspace keeps its name, because its files are stored under it. "
+            "Change its display name instead.",
+        )
+
+    async def delete_forever(self) -> None:
+        """Remove the workspace with its files, or somebody who is later given the name would find them."""
+        await asyncio.to_thread(self._remove_files)
+
+    def _remove_files(self) -> None:
+        for path in (self.workspace_path, self.runtime_path):
+            shutil.rmtree(path, ignore_errors=not path.exists())
+        for log_path in (Path(self.data_dir) / "logs").glob(f"workspace-{self.key}.log*"):
+            log_path.unlink(missing_ok=True)
 
 
 def default_command(stop_timeout_seconds: int) -> list[str]:

@@ -31,6 +31,9 @@ class WorkspaceObjects(DurableRecord):
     docker_timeout = Float(
         DEFAULT_TIMEOUT, help="Seconds until a call to Docker counts as not answered."
     ).tag(config=True)
+    listen_seconds = Float(
+        20.0, help="How long a new server is asked at short intervals whether it listens."
+    ).tag(config=True)
     docker_threads = Integer(DEFAULT_THREADS, help="Calls to Docker that run at the same time.").tag(
         config=True
     )

@@ -24,6 +24,7 @@ from persistent_terminal_hub.hub.container_spec import (
 from persistent_terminal_hub.hub.docker_client import EngineError, Kind
 from persistent_terminal_hub.hub.durable_record import Attempt
 from persistent_terminal_hub.hub.failures import WorkspaceProblem
+from persistent_terminal_hub.hub.listening import until_listening
 from persistent_terminal_hub.hub.object_names import LABEL_CONFIG, LABEL_IMAGE
 from persistent_terminal_hub.hub.progress import Progress
 from persistent_terminal_hub.hub.spawner_base import WorkspaceObjects
@@ -74,7 +75,9 @@ class WorkspaceStart(WorkspaceObjects):
         self._say(60, "Handing over its keys…")
         await self._deliver(inspected)
         self._say(80, "Waiting for JupyterLab to answer…")
-        return containers.address_of(inspected, self.names.network), SERVER_PORT
+        address = containers.address_of(inspected, self.names.network)
+        await until_listening(address, SERVER_PORT, self.listen_seconds, lambda: True)
+        return address, SERVER_PORT
 
     async def _create(self, attempt: Attempt) -> dict[str, Any]:
         names = self.names
