@@ -9,11 +9,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
+
+from persistent_terminal_hub.hub import proc
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -181,3 +185,34 @@ def page_text(response: requests.Response) -> str:
     """What a person reads on the page."""
     body = re.sub(r"(?s)<(script|style).*?</\1>", " ", response.text)
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+
+
+def workspace_processes(hub: Serve) -> list[int]:
+    """Every process that carries the mark of a workspace of this hub."""
+    hub_id = (hub.data / "hub-id").read_text().strip()
+    found = []
+    for path in Path("/proc").iterdir():
+        try:
+            if (
+                path.name.isdigit()
+                and f"PTH_WORKSPACE_KEY={hub_id}/".encode() in (path / "environ").read_bytes()
+            ):
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return [pid for pid in found if proc.is_alive(pid)]
+
+
+@pytest.fixture(scope="session")
+def local_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """One hub with local accounts and local processes below a prefix: its start takes seconds."""
+    serve = Serve(
+        tmp_path_factory.mktemp("local") / "data",
+        "workspace: {backend: process, stopTimeoutSeconds: 5}\n",
+        base_url="/pre-fix/",
+    )
+    serve.start().wait_ready()
+    yield serve
+    serve.stop()
+    for pid in workspace_processes(serve):
+        os.kill(pid, signal.SIGKILL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 import requests
@@ -14,12 +13,12 @@ WRONG = "Wrong user name or password."
 GOOD = "correct horse battery"
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    serve = Serve(tmp_path_factory.mktemp("login") / "data", "workspace: {backend: process}\n")
-    serve.start().wait_ready()
-    yield serve
-    serve.stop()
+pytest_plugins = ["tests.integration.hub_fixtures"]
+
+
+@pytest.fixture
+def hub(local_hub: Serve) -> Serve:
+    return local_hub
 
 
 @pytest.fixture

@@ -6,56 +6,27 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import websockets.sync.client
 
-from persistent_terminal_hub.hub import proc
-from tests.integration.hub_fixtures import Browser, Serve, wait_for
+from persistent_terminal_hub.hub.process_spawner import workspace_key
+from tests.integration.hub_fixtures import Browser, Serve, wait_for, workspace_processes
+
+pytest_plugins = ["tests.integration.hub_fixtures"]
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    serve = Serve(
-        tmp_path_factory.mktemp("process") / "data",
-        "workspace: {backend: process, stopTimeoutSeconds: 5}\n",
-        base_url="/pre-fix/",
-    )
-    serve.start().wait_ready()
-    yield serve
-    try:
-        browser = admin_of(serve)
-        browser.api("DELETE", "users/admin/server")
-    finally:
-        serve.stop()
-        for pid in workspace_processes(serve):
-            os.kill(pid, signal.SIGKILL)
+@pytest.fixture
+def hub(local_hub: Serve) -> Serve:
+    return local_hub
 
 
 def admin_of(hub: Serve) -> Browser:
     browser = Browser(hub)
     browser.log_in("admin", hub.password)
     return browser
-
-
-def workspace_processes(hub: Serve) -> list[int]:
-    """Every process that carries the mark of a workspace of this hub."""
-    hub_id = (hub.data / "hub-id").read_text().strip()
-    found = []
-    for path in Path("/proc").iterdir():
-        try:
-            if (
-                path.name.isdigit()
-                and f"PTH_WORKSPACE_KEY={hub_id}/".encode() in (path / "environ").read_bytes()
-            ):
-                found.append(int(path.name))
-        except OSError:
-            continue
-    return [pid for pid in found if proc.is_alive(pid)]
 
 
 class Terminal:
@@ -159,6 +130,21 @@ def test_files_are_private_and_a_stop_ends_everything(hub: Serve) -> None:
     assert browser.api("DELETE", "users/admin/server").status_code in (202, 204)
     assert wait_for(lambda: not server_of(browser), 20)
     assert workspace_processes(hub) == []
+
+
+def test_files_are_never_passed_on_with_a_name(hub: Serve) -> None:
+    browser = admin_of(hub)  # has had a workspace by now
+    refused = browser.api("PATCH", "users/admin", json={"name": "chief"})
+    assert refused.status_code == 409
+    assert "admin keeps this name, because the files" in refused.json()["message"]
+    assert browser.api("GET", "users/admin").ok
+    assert browser.api("POST", "users/dora").status_code == 201
+    assert browser.api("PATCH", "users/dora", json={"name": "eve"}).status_code == 200  # has had none
+    files = hub.data / "workspaces" / workspace_key("eve", "")
+    files.mkdir()
+    (files / "diary").write_text("secret")
+    assert browser.api("DELETE", "users/eve").status_code == 204
+    assert not files.exists()
 
 
 def test_a_dead_workspace_is_noticed_after_a_restart(hub: Serve) -> None:

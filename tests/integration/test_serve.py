@@ -28,11 +28,13 @@ def refused(serve: Serve, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def tls_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     folder = tmp_path_factory.mktemp("tls")
-    make = (
-        "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
-    )
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    files = "-keyout key.pem -out cert.pem -subj /CN=localhost"
     subprocess.run(
-        [*make.split(), "-addext", "subjectAltName=IP:127.0.0.1"], cwd=folder, check=True, capture_output=True
+        [*make.split(), *files.split(), "-addext", "subjectAltName=IP:127.0.0.1"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
     )
     (folder / "key.pem").chmod(0o600)
     files = f"certFile: {folder}/cert.pem, keyFile: {folder}/key.pem"
@@ -77,7 +79,10 @@ def test_one_data_directory_has_one_hub(tls_hub: Serve, tmp_path: Path) -> None:
         "PYTHONPATH": str(ROOT),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "jupyterhub", "-f", str(ROOT / "jupyterhub_config.py")],
+        [
+            *(sys.executable, "-m", "persistent_terminal_hub.hub.run_jupyterhub"),
+            *("-f", str(ROOT / "jupyterhub_config.py")),
+        ],
         env=env, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1

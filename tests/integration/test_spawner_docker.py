@@ -21,7 +21,7 @@ import pytest
 import requests
 from jupyterhub import orm
 from jupyterhub.proxy import Proxy
-from jupyterhub.tests.utils import add_user
+from jupyterhub.tests.utils import add_user, auth_header
 from jupyterhub.utils import AnyTimeoutError
 
 from persistent_terminal_hub.hub import networks
@@ -237,6 +237,32 @@ async def test_stop_keeps_the_files_and_deletion_removes_them(boot: Boot) -> Non
         hub.client.inspect_volume(names.volume)
 
 
+async def test_deleting_a_user_leaves_nothing_for_the_next_of_that_name(boot: Boot) -> None:
+    hub = await boot()
+    ann = hub.user("ann")
+    await asyncio.gather(ann.spawn(), ann.spawn("gpu"))
+    kept = [ann.spawners[name].names for name in ("", "gpu")]
+    for name in ("", "gpu"):
+        container = hub.container(ann, name)
+        assert container is not None
+        hub.exec(container["Id"], "sh", "-c", "echo secret >/workspace/diary")
+    await ann.stop("gpu")
+    # The default workspace runs: the API stops it first.
+    url, rights = hub.app.hub.url + "api/users/ann", auth_header(hub.app.db, "admin")
+    deleted = await asyncio.to_thread(requests.delete, url, headers=rights, timeout=30)
+    assert deleted.status_code == 204, deleted.text
+    assert hub.container(ann) is None
+    for names in kept:
+        assert networks.find_network(hub.client, names.network) is None
+        with pytest.raises(docker.errors.NotFound):
+            hub.client.inspect_volume(names.volume)
+    ann = hub.user("ann")
+    await ann.spawn()
+    container = hub.container(ann)
+    assert container is not None
+    assert "diary" not in hub.exec(container["Id"], "ls", "-A", "/workspace")[1]
+
+
 async def test_a_running_container_is_adopted(boot: Boot) -> None:
     hub = await boot()
     ann = hub.user("ann")
@@ -271,7 +297,7 @@ async def test_a_running_container_is_adopted(boot: Boot) -> None:
 async def test_a_frozen_container_is_left_alone_but_a_new_one_that_never_answers_is_removed(
     boot: Boot,
 ) -> None:
-    hub = await boot(http_timeout=2)
+    hub = await boot(http_timeout=2, listen_seconds=1)
     ann, bob = hub.user("ann"), hub.user("bob")
     await ann.spawn()
     first = hub.container(ann)
