@@ -2,7 +2,7 @@
 # .cache of this checkout. A step runs again only when its inputs changed (images/once.py).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint docs image wheel clean venv install install-test proxy test-tools serve-ready
+.PHONY: help run test bench lint docs image wheel clean venv install install-test proxy test-tools serve-ready
 .SUFFIXES:
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
@@ -45,6 +45,10 @@ test: install-test serve-ready test-tools ## install everything, then run all te
 	@exec env PTH_TEST_PROXY_BIN=$(CURDIR)/$(VENV)/lib/pth-node/node_modules/.bin/configurable-http-proxy \
 	    PTH_TEST_NODE_MODULES=$(CURDIR)/$(VENV)/lib/pth-node-test/node_modules \
 	    $(BIN)/pytest $(ARGS)
+
+bench: install-test proxy ## measure against the peers, under six minutes (ARGS="--quick", "--only bulk")
+	@exec env PTH_TEST_PROXY_BIN=$(CURDIR)/$(VENV)/lib/pth-node/node_modules/.bin/configurable-http-proxy \
+	    $(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
 lint: install-test ## ruff, mypy, the walls between rooms, file lengths
 	$(BIN)/ruff check .
