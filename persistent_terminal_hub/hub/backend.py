@@ -116,6 +116,27 @@ def problem_with_image(settings: Settings) -> str:
     return ""
 
 
+#: What an engine without live-restore means for sessions, and the remedy.
+NO_LIVE_RESTORE = (
+    "The Docker Engine runs without live-restore, so a restart or an upgrade of the Docker daemon ends all "
+    'workspaces and their terminals: write {"live-restore": true} into /etc/docker/daemon.json and reload '
+    "the daemon (systemctl reload docker, or send dockerd a HUP), which ends nothing."
+)
+
+
+def problem_with_live_restore(settings: DockerSettings) -> str:
+    """The sentence for an engine whose restart would end every session; empty when it would not."""
+    try:
+        client = docker_client(settings)
+        try:
+            kept = client.info().get("LiveRestoreEnabled")
+        finally:
+            client.close()
+    except Exception:
+        return ""  # an engine that is away was reported already
+    return NO_LIVE_RESTORE if kept is False else ""
+
+
 def resolve(settings: Settings, data: DataDir) -> Choice:
     """Choose the backend for this data directory and remember the choice in it."""
     asked = settings.workspace.backend

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import sys
 from importlib import import_module
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from persistent_terminal_hub.hub import backend as backends
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirError
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, Endpoints, discover
 from persistent_terminal_hub.hub.preflight import has_address
+from persistent_terminal_hub.hub.subnets import gateway_of, hub_subnet
 from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
 
 log = logging.getLogger("persistent_terminal_hub")
@@ -88,9 +89,8 @@ def hub_host(settings: Settings, backend: backends.Backend) -> str:
     """
     if backend == "process":
         return "127.0.0.1"
-    pool = ipaddress.IPv4Network(settings.docker.subnet_pool)
-    first = ipaddress.IPv4Network((pool.network_address, settings.docker.subnet_prefix))
-    return str(first.network_address + 1)
+    pool = IPv4Network(settings.docker.subnet_pool)
+    return str(gateway_of(hub_subnet(pool, settings.docker.subnet_prefix)))
 
 
 def workspace_environment(settings: Settings, notice: str) -> dict[str, str]:
@@ -113,6 +113,8 @@ def _hub(c: Any, settings: Settings, data: DataDir, backend: backends.Backend) -
     c.JupyterHub.cookie_secret_file = str(data.cookie_secret)
     c.JupyterHub.log_level = settings.log_level
     c.JupyterHub.template_paths = [str(share_dir() / "templates")]
+    # People land on the home page, where all their workspaces are, and start one on purpose.
+    c.JupyterHub.redirect_to_server = False
     local = settings.auth.provider == "local"
     c.JupyterHub.template_vars = {
         "pth_notice": notice,
@@ -149,6 +151,8 @@ def _docker(c: Any, settings: Settings, data: DataDir) -> None:
     c.PersistentTerminalSpawner.settings = settings
     c.PersistentTerminalSpawner.hub_id = data.hub_id()
     _hub_network(settings, data)
+    if mortal := backends.problem_with_live_restore(settings.docker):
+        log.warning("%s", mortal)
 
 
 def _hub_network(settings: Settings, data: DataDir) -> None:
@@ -177,7 +181,7 @@ def _process(c: Any, settings: Settings, data: DataDir) -> None:
 
     log.warning("%s", backends.NOT_ISOLATED)
     c.JupyterHub.spawner_class = PersistentProcessSpawner
-    c.PersistentProcessSpawner.cmd = default_command()
+    c.PersistentProcessSpawner.cmd = default_command(settings.workspace.stop_timeout_seconds)
     c.PersistentProcessSpawner.data_dir = str(data.path)
     c.PersistentProcessSpawner.hub_id = data.hub_id()
     c.PersistentProcessSpawner.stop_timeout = settings.workspace.stop_timeout_seconds

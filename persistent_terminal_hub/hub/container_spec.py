@@ -23,6 +23,7 @@ from persistent_terminal_hub.hub.object_names import (
     object_names,
 )
 from persistent_terminal_hub.hub.site_options import NO_SITE_OPTIONS, SiteOptions
+from persistent_terminal_hub.hub.stop_grace import keeper_grace
 
 UID = GID = 1000
 HOME = "/workspace"
@@ -109,7 +110,11 @@ def build(request: SpecRequest) -> ContainerSpec:
     host_config = _merge(_defaults(request), request.site.host_config)
     host_config = _merge(host_config, _baseline(request, names))
     command = tuple(request.command)
-    environment = {"HOME": HOME, "PTH_RUNTIME_DIR": RUNTIME_DIR}
+    environment = {
+        "HOME": HOME,
+        "PTH_RUNTIME_DIR": RUNTIME_DIR,
+        "PTH_STOP_GRACE": str(keeper_grace(request.stop_timeout_seconds)),
+    }
     labels = {
         **request.site.labels,
         **object_labels(request.hub_id, request.user, request.workspace),

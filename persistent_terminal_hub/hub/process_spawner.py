@@ -24,6 +24,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Integer, Unicode
 
 from persistent_terminal_hub.hub import proc
+from persistent_terminal_hub.hub.stop_grace import keeper_grace
 
 #: A unix socket's path may have 107 bytes; this leaves room for the longest name below the directory.
 RUNTIME_DIR_LIMIT = 80
@@ -233,7 +234,8 @@ class PersistentProcessSpawner(LocalProcessSpawner):
         self.clear_state()
 
 
-def default_command() -> list[str]:
+def default_command(stop_timeout_seconds: int) -> list[str]:
     """The contract's command of a workspace: the keeper, with the Jupyter server as its child."""
-    keeper = [sys.executable, "-m", "persistent_terminal_hub.keeper", "--"]
-    return [*keeper, sys.executable, "-m", "persistent_terminal_hub.server.singleuser"]
+    keeper = [sys.executable, "-m", "persistent_terminal_hub.keeper"]
+    grace = ["--grace", str(keeper_grace(stop_timeout_seconds))]
+    return [*keeper, *grace, "--", sys.executable, "-m", "persistent_terminal_hub.server.singleuser"]

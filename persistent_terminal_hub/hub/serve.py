@@ -91,10 +91,11 @@ async def _serve(settings: Settings, config: Path | None, reset_admin_password: 
     async with step("Asking the Docker Engine"):
         choice = await asyncio.to_thread(backend.resolve, settings, data)
     say(f"{'warning: ' if choice.warning else ''}{choice.reason}")
-    if choice.backend == "docker" and (
-        missing := await asyncio.to_thread(backend.problem_with_image, settings)
-    ):
-        say(f"warning: {missing}")
+    if choice.backend == "docker":
+        if missing := await asyncio.to_thread(backend.problem_with_image, settings):
+            say(f"warning: {missing}")
+        if mortal := await asyncio.to_thread(backend.problem_with_live_restore, settings.docker):
+            say(f"warning: {mortal}")
     if choice.backend == "process" and os.geteuid() == 0:
         say("warning: workspaces will run as root: whoever has a terminal rules this machine.")
     proxy_command, no_proxy = preflight.find_proxy()
@@ -195,7 +196,8 @@ def proxy_spec(
         *("--api-ip", "127.0.0.1", "--api-port", str(server.proxy_api_port)),
         # The hub adds this route too; this way it also exists before the hub is up.
         *("--default-target", hub_origin),
-        *("--error-target", f"{hub_origin}{server.base_url}hub/error"),
+        # Not --error-target, which is the hub: it is when the hub is away that people need a page.
+        *("--error-path", str(share_dir() / "proxy-pages")),
         *("--log-level", "info" if settings.log_level == "DEBUG" else "warn"),
     ]
     if server.tls:
@@ -244,9 +246,8 @@ def hub_spec(
         direct = await _answers(HTTPRequest(hub_origin + path))
         return direct and await _answers(HTTPRequest(public, ssl_options=context))
 
-    return ChildSpec(
-        "hub", [sys.executable, "-m", "jupyterhub", "-f", str(config_file)], environment, pass_fds, is_ready
-    )
+    argv = [sys.executable, "-m", "persistent_terminal_hub.hub.run_jupyterhub", "-f", str(config_file)]
+    return ChildSpec("hub", argv, environment, pass_fds, is_ready)
 
 
 async def _answers(request: HTTPRequest) -> bool:

@@ -18,6 +18,24 @@ import requests
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def proxy_folder() -> Path:
+    """Where the proxy is installed, the folder that holds its node_modules."""
+    named = os.environ.get("PTH_TEST_PROXY_BIN")
+    found = (
+        Path(named) if named else Path(sys.prefix, "lib/pth-node/node_modules/.bin/configurable-http-proxy")
+    )
+    assert found.exists(), f"{found} is missing: `make test` installs the proxy"
+    return found.parents[2]
+
+
+def node_modules() -> Path:
+    """What tests need of npm's packages."""
+    named = os.environ.get("PTH_TEST_NODE_MODULES")
+    found = Path(named) if named else Path(sys.prefix, "lib/pth-node-test/node_modules")
+    assert (found / "oidc-provider").is_dir(), f"{found}/oidc-provider is missing: `make test` installs it"
+    return found
+
+
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on, all different."""
     sockets = [socket.socket() for _ in range(count)]
@@ -63,7 +81,7 @@ class Serve:
         env |= {f"PTH_SERVER__{name}": str(port) for name, port in zip(names, self.ports, strict=True)}
         env |= {
             "PTH_DATA_DIR": str(self.data),
-            "PTH_NODE_DIR": os.environ.get("PTH_NODE_DIR", "/tmp/pth-node"),
+            "PTH_NODE_DIR": str(proxy_folder()),
             "PTH_SERVER__BASE_URL": self.base_url,
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

@@ -24,7 +24,8 @@ import docker
 import pytest
 import requests
 from docker.errors import DockerException
-from docker_fixtures import TINY_IMAGE, settings_for, sweep
+
+from tests.integration.docker_fixtures import TINY_IMAGE, settings_for, sweep
 
 TOKEN = "test-token-of-the-outage-tests"
 CONFIG = """
@@ -151,13 +152,20 @@ class Site:
             )
         wait_for("the test's containerd", (self.root / "c.sock").exists)
 
+    def live_restore(self, on: bool) -> None:
+        """Write the engine's configuration; an engine that runs is told to read it."""
+        (self.root / "daemon.json").write_text(json.dumps({"live-restore": on}))
+        if self.dockerd is not None:
+            self.dockerd.send_signal(signal.SIGHUP)
+            wait_for("the reload", lambda: self.client().info()["LiveRestoreEnabled"] is on)
+
     def start_docker(self) -> None:
         (self.root / "d.pid").unlink(missing_ok=True)
         with (self.root / "dockerd.log").open("ab") as log:
             self.dockerd = subprocess.Popen(
                 self.enter(
                     "dockerd",
-                    "--live-restore",
+                    f"--config-file={self.root}/daemon.json",
                     f"--host={self.socket}",
                     f"--data-root={self.root}/data",
                     f"--exec-root={self.root}/exec",
@@ -194,7 +202,11 @@ class Site:
         (self.root / "config.py").write_text(f"GIVEN = {str(self.root / 'given.json')!r}\n{CONFIG}")
         with (self.root / "hub.log").open("ab") as log:
             self.hub = subprocess.Popen(
-                self.enter(sys.executable, "-m", "jupyterhub", "-f", str(self.root / "config.py")),
+                self.enter(
+                    sys.executable,
+                    *("-m", "persistent_terminal_hub.hub.run_jupyterhub"),
+                    *("-f", str(self.root / "config.py")),
+                ),
                 stdout=log,
                 stderr=log,
                 cwd=self.root,
@@ -271,6 +283,7 @@ def site(engine: docker.APIClient, tiny_image: str) -> Iterator[Site]:
     try:
         site.open()
         site.start_containerd()
+        site.live_restore(True)
         site.start_docker()
         image = b"".join(engine.get_image(tiny_image))
         site.client().load_image(image)

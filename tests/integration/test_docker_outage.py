@@ -12,10 +12,13 @@ import time
 from typing import Any
 
 import pytest
-from outage_fixtures import TOKEN, Site, wait_for
+
+from persistent_terminal_hub.hub.backend import problem_with_live_restore
+from persistent_terminal_hub.settings import DockerSettings
+from tests.integration.outage_fixtures import TOKEN, Site, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.netns]
-pytest_plugins = ["docker_fixtures", "outage_fixtures"]
+pytest_plugins = ["tests.integration.docker_fixtures", "tests.integration.outage_fixtures"]
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +33,18 @@ def ann(site: Site) -> dict[str, Any]:
 def same(site: Site, ann: dict[str, Any]) -> None:
     """The very same process still serves."""
     assert site.ask(ann["address"])["born"] == ann["born"]
+
+
+def test_an_engine_without_live_restore_is_told_about(site: Site, ann: dict[str, Any]) -> None:
+    engine = DockerSettings(host=site.socket)
+    assert problem_with_live_restore(engine) == ""
+    site.live_restore(False)
+    try:
+        assert "ends all workspaces" in problem_with_live_restore(engine)
+    finally:
+        site.live_restore(True)  # and the remedy that it names is one that ends nothing
+    assert problem_with_live_restore(engine) == ""
+    same(site, ann)
 
 
 def test_docker_stopped_and_started_under_a_running_hub(site: Site, ann: dict[str, Any]) -> None:

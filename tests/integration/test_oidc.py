@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,7 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from tests.integration.hub_fixtures import ROOT, Browser, Serve, free_ports, page_text, wait_for
+from persistent_terminal_hub.hub.preflight import node_path
+from tests.integration.hub_fixtures import Browser, Serve, free_ports, node_modules, page_text, wait_for
 
 pytestmark = pytest.mark.oidc
 
@@ -33,26 +33,11 @@ ACCOUNTS = {
 }
 
 
-def installed() -> Path:
-    """The provider's folder under .cache, installed once for this package.json."""
-    package = (SOURCE / "package.json").read_bytes()
-    folder = ROOT / ".cache" / f"oidc-provider-{hashlib.sha256(package).hexdigest()[:12]}"
-    if not (folder / "node_modules" / "oidc-provider").is_dir():
-        npm = shutil.which("npm")
-        assert npm, "npm is needed for the OpenID Connect tests (Debian: npm, or Node's own)"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "package.json").write_bytes(package)
-        subprocess.run(
-            [npm, "install", "--no-audit", "--no-fund", "--silent"], cwd=folder, check=True, timeout=120
-        )
-    shutil.copy(SOURCE / "server.mjs", folder)
-    return folder
-
-
 @dataclass
 class Provider:
     """The running provider."""
 
+    folder: Path
     port: int
     redirect: str
     process: subprocess.Popen[bytes] | None = None
@@ -68,12 +53,16 @@ class Provider:
             return False
 
     def start(self) -> None:
-        node = shutil.which("node")
-        assert node
+        node = shutil.which("node", path=node_path())
+        assert node, "Node is missing: `make test` installs it"
+        # Node looks for packages beside the script that imports them.
+        shutil.copy(SOURCE / "server.mjs", self.folder)
+        if not (self.folder / "node_modules").exists():
+            (self.folder / "node_modules").symlink_to(node_modules())
         options = json.dumps({"port": self.port, "redirect": self.redirect, "accounts": ACCOUNTS})
         self.process = subprocess.Popen(
             [node, "server.mjs", options],
-            cwd=installed(),
+            cwd=self.folder,
             env={**os.environ, "CLIENT_SECRET": SECRET},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -103,7 +92,9 @@ def settings(issuer: str, **auth: object) -> str:
 @pytest.fixture(scope="module")
 def provider_and_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Provider, Serve]]:
     ports = free_ports(4)
-    provider = Provider(ports[3], f"http://127.0.0.1:{ports[0]}/hub/oauth_callback")
+    provider = Provider(
+        tmp_path_factory.mktemp("provider"), ports[3], f"http://127.0.0.1:{ports[0]}/hub/oauth_callback"
+    )
     provider.start()
     hub = Serve(tmp_path_factory.mktemp("oidc") / "data", settings(provider.issuer), ports=ports[:3])
     hub.start().wait_ready()

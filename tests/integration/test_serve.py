@@ -113,15 +113,6 @@ def test_settings_that_cannot_be_served(tmp_path: Path) -> None:
     assert "auth.clientId" in log
 
 
-def test_the_proxy_is_missing(tmp_path: Path) -> None:
-    if (Path(sys.prefix) / "lib/pth-node").exists():
-        pytest.skip("the proxy is part of this installation")
-    serve = Serve(
-        tmp_path / "data", "workspace: {backend: process}\n", environment={"PTH_NODE_DIR": str(tmp_path)}
-    )
-    assert "configurable-http-proxy is missing: run `make run`" in refused(serve)
-
-
 def test_a_new_password_for_a_locked_out_administrator(tls_hub: Serve) -> None:
     old = tls_hub.password
     assert tls_hub.stop() == 0

@@ -19,7 +19,6 @@ from typing import Any
 import docker
 import pytest
 import requests
-from docker_fixtures import settings_for, sweep
 from jupyterhub import orm
 from jupyterhub.proxy import Proxy
 from jupyterhub.tests.utils import add_user
@@ -30,9 +29,10 @@ from persistent_terminal_hub.hub.container_spec import violations
 from persistent_terminal_hub.hub.failures import WorkspaceProblem
 from persistent_terminal_hub.hub.object_names import object_labels
 from persistent_terminal_hub.hub.spawner import PersistentTerminalSpawner
+from tests.integration.docker_fixtures import settings_for, sweep
 
 pytestmark = pytest.mark.docker
-pytest_plugins = ["docker_fixtures"]
+pytest_plugins = ["tests.integration.docker_fixtures"]
 APIClient = docker.APIClient
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,6 +40,7 @@ def test_the_hub_may_die(tmp_path: Path) -> None:
     assert c.JupyterHub.cleanup_servers is False
     assert c.JupyterHub.cleanup_proxy is False
     assert c.ConfigurableHTTPProxy.should_start is False
+    assert c.JupyterHub.redirect_to_server is False  # nothing starts merely because somebody logged in
     token = c.ConfigurableHTTPProxy.auth_token
     assert len(token) == 64
     assert configured(settings(tmp_path)).ConfigurableHTTPProxy.auth_token == token
@@ -150,6 +153,18 @@ def test_an_engine_that_is_not_there_is_quickly_known() -> None:
     assert backend.engine_answers(made.docker) is False
 
 
+@pytest.mark.parametrize(
+    ("kept", "warned"),
+    [({"LiveRestoreEnabled": False}, True), ({"LiveRestoreEnabled": True}, False), ({}, False)],
+)
+def test_an_engine_whose_restart_would_end_sessions_is_told_about(
+    monkeypatch: pytest.MonkeyPatch, kept: dict[str, bool], warned: bool
+) -> None:
+    engine = SimpleNamespace(info=lambda: kept, close=lambda: None)
+    monkeypatch.setattr(backend, "docker_client", lambda docker: engine)
+    assert ("/etc/docker/daemon.json" in backend.problem_with_live_restore(Settings().docker)) is warned
+
+
 # -- the data directory -----------------------------------------------------------------------------
 
 
@@ -234,3 +249,21 @@ def test_an_issuer_in_the_clear_or_away(tmp_path: Path) -> None:
     assert "what it said last time" in discover(away, cache).warning
     with pytest.raises(DiscoveryError):  # what another issuer said is of no use
         discover("http://127.0.0.1:8", cache)
+
+
+def test_a_proxy_that_is_missing_is_told_how_to_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.delenv("PTH_NODE_DIR", raising=False)
+    monkeypatch.setattr(preflight, "node_path", lambda: str(tmp_path))
+    assert "Node is missing" in preflight.find_proxy()[1]
+    for program in (tmp_path / "node", tmp_path / "elsewhere/node_modules/.bin/configurable-http-proxy"):
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text("#!/bin/sh")
+        program.chmod(0o755)
+    command, problem = preflight.find_proxy()
+    assert command == []
+    assert f"run `make run`, which installs it, or `npm install --prefix {tmp_path}/lib/pth-node" in problem
+    monkeypatch.setenv("PTH_NODE_DIR", str(tmp_path / "elsewhere"))
+    command, problem = preflight.find_proxy()
+    assert [Path(word).name for word in command] == ["node", "configurable-http-proxy"]
+    assert problem == ""

@@ -15,7 +15,9 @@ from persistent_terminal_hub.hub.container_spec import (
     parse_memory,
     violations,
 )
+from persistent_terminal_hub.hub.process_spawner import default_command
 from persistent_terminal_hub.hub.site_options import SiteOptionError
+from persistent_terminal_hub.hub.stop_grace import keeper_grace
 
 GIB = 1 << 30
 REQUEST = SpecRequest(
@@ -50,7 +52,7 @@ def test_the_whole_specification() -> None:
         "user": "1000:1000",
         "working_dir": "/workspace",
         "hostname": "gpu-1",
-        "environment": {"HOME": "/workspace", "PTH_RUNTIME_DIR": "/run/pth"},
+        "environment": {"HOME": "/workspace", "PTH_RUNTIME_DIR": "/run/pth", "PTH_STOP_GRACE": "7"},
         "stop_signal": "SIGTERM",
         "networking_config": {
             "EndpointsConfig": {f"{name}-net": {"IPAMConfig": {"IPv4Address": "10.213.0.10"}}}
@@ -291,3 +293,11 @@ def test_violations_sees_each_weakness(change: dict[str, Any]) -> None:
 )
 def test_memory(text: str, value: int) -> None:
     assert parse_memory(text) == value
+
+
+@pytest.mark.parametrize(("timeout", "grace"), [(600, 597), (10, 7), (4, 1), (3, 1), (1, 1)])
+def test_the_keeper_is_done_before_docker_kills_it(timeout: int, grace: int) -> None:
+    assert keeper_grace(timeout) == grace
+    spec = build(replace(REQUEST, stop_timeout_seconds=timeout))
+    assert spec.environment["PTH_STOP_GRACE"] == str(grace)
+    assert default_command(timeout)[3:5] == ["--grace", str(grace)]
