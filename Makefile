@@ -2,7 +2,7 @@
 # .cache of this checkout. A step runs again only when its inputs changed (images/once.py).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint docs image wheel clean venv install install-test proxy test-tools serve-ready
+.PHONY: help run test bench lint docs image wheel clean venv requirements emulator install install-test proxy test-tools serve-ready
 .SUFFIXES:
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
@@ -18,6 +18,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+EMULATOR := persistent_terminal_hub/server/keyframe_node
 ONCE = @$(PYTHON) images/once.py
 WHEEL_INPUTS := $(foreach path,persistent_terminal_hub etc share pyproject.toml setup.cfg README.md LICENSE \
     jupyterhub_config.py images/wheel.py,--input $(path))
@@ -46,6 +47,10 @@ test: install-test serve-ready test-tools ## install everything, then run all te
 	    PTH_TEST_NODE_MODULES=$(CURDIR)/$(VENV)/lib/pth-node-test/node_modules \
 	    $(BIN)/pytest $(ARGS)
 
+bench: install-test proxy ## measure against the peers, under six minutes (ARGS="--quick", "--only bulk")
+	@exec env PTH_TEST_PROXY_BIN=$(CURDIR)/$(VENV)/lib/pth-node/node_modules/.bin/configurable-http-proxy \
+	    $(BIN)/python -m tests.benchmarks.bench $(ARGS)
+
 lint: install-test ## ruff, mypy, the walls between rooms, file lengths
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -64,7 +69,7 @@ docs: venv ## build the documentation into .cache/site
 image: wheel ## build the workspaces' container image (needs a Docker Engine)
 	@$(BIN)/python images/build $(ARGS)
 
-wheel: venv ## build our wheel into .cache/dist
+wheel: emulator ## build our wheel into .cache/dist
 	$(ONCE) .cache/stamps/wheel --say "Building the wheel" --input $(STAMPS)/venv $(WHEEL_INPUTS) --output .cache/dist \
 	    -- $(BIN)/python images/wheel.py
 
@@ -87,10 +92,19 @@ venv:
 	    --value "$(CURDIR)" --value "$$($(PYTHON) -VV)" \
 	    -- sh -c 'rm -rf $(VENV) && $(PYTHON) -m venv $(VENV) && $(BIN)/pip install -qq "setuptools>=77" wheel'
 
-install: wheel
+requirements: venv
 	$(ONCE) $(STAMPS)/requirements --say "Installing JupyterHub, JupyterLab and what they need (a minute or two at first)" \
 	    --input $(STAMPS)/venv \
 	    -- $(PIP_INSTALL) $(RUN_REQUIREMENTS)
+
+# xterm.js, the emulator behind keyframes, goes into the wheel.
+emulator: requirements
+	$(ONCE) $(STAMPS)/emulator --say "Fetching the terminal emulator (@xterm/headless)" --input $(EMULATOR)/package-lock.json \
+	    --input images/npm --input $(STAMPS)/requirements --output $(EMULATOR)/xterm-headless.js \
+	    -- sh -c 'images/npm $(VENV) $(EMULATOR) $(VENV)/lib/pth-emulator && sed "/^..# sourceMappingURL=/d" \
+	        $(VENV)/lib/pth-emulator/node_modules/@xterm/headless/lib-headless/xterm-headless.js > $(EMULATOR)/xterm-headless.js'
+
+install: wheel
 	$(ONCE) $(STAMPS)/wheel --say "Installing our wheel" --input .cache/stamps/wheel --input $(STAMPS)/requirements \
 	    -- sh -c '$(BIN)/pip install -qq --no-index --no-deps --force-reinstall .cache/dist/*.whl'
 

