@@ -162,7 +162,7 @@ def test_the_keeper_is_started_without_the_users_files_on_its_path(workspace: Wo
     """tini, then the keeper in isolated mode, then the server's command."""
     started = json.loads(workspace.sh("cat /run/pth/started"))
     server = ["/opt/pth/bin/python", "-I", "-m", "persistent_terminal_hub.server.singleuser"]
-    assert started["arguments"] == ["--wait-for-secrets", "--", *server]
+    assert started["arguments"] == ["--wait-for-secrets", "--grace", "7", "--", *server]
     assert started["isolated"] == 1
     assert started["environment"]["HOME"] == "/workspace"
     assert workspace.sh("cat /proc/1/comm") == "tini"
