@@ -144,6 +144,10 @@ class Operations:
         rows = fields.integer("rows", 1, MAX_SIZE)
         return {"offset": self._sessions.resize(session, cols, rows), "cols": cols, "rows": rows}
 
+    def op_redraw(self, _connection: Connection, fields: _Fields) -> Answer:
+        self._sessions.redraw(self._sessions.running(fields.session))
+        return {}
+
     def op_signal(self, _connection: Connection, fields: _Fields) -> Answer:
         session = self._sessions.running(fields.session)
         signum = process.signal_number(fields.header.get("signal"))

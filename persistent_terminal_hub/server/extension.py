@@ -13,7 +13,9 @@ from typing import Any
 from jupyter_server_terminals.api_handlers import TerminalHandler
 from jupyter_server_terminals.app import TerminalsExtensionApp
 
-from . import api, names
+from tornado.ioloop import IOLoop
+
+from . import api, names, pth_socket, stream_start
 from .manager import PersistentTerminalManager
 from .notice import add_notice
 from .socket import SessionSocket
@@ -55,4 +57,7 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
         serverapp.web_app.add_handlers(".*$", api.handlers(settings["base_url"]))
     elif serverapp.terminals_enabled:
         serverapp.log.error("Terminals are not persistent: another terminal manager is in use.")
+    if serverapp.terminals_enabled:
+        serverapp.web_app.add_handlers(".*$", pth_socket.handlers(settings["base_url"]))
+        IOLoop.current().add_callback(stream_start.start, settings)
     add_notice(serverapp.web_app, os.environ.get("PTH_WORKSPACE_NOTICE", ""))
