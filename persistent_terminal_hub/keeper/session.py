@@ -132,20 +132,17 @@ class Session:
 
     def drain(self, most: int) -> bool:
         """Read what is there, up to ``most`` bytes; False if the terminal is hung up."""
-        journal, master = self.journal, self.process.master
-        before, memory = journal.head, journal.allocated
+        journal = self.journal
+        memory = journal.allocated
+        count = 0
         alive = True
         try:
-            while journal.head - before < most:
-                count = journal.read_from(master)
-                if count < SHORT_READ:
-                    alive = count > 0
-                    break
+            count = journal.read_from(self.process.master, most, SHORT_READ)
+            alive = count > 0
         except BlockingIOError:
             pass
         except OSError:  # EIO
             alive = False
-        count = journal.head - before
         if count:
             self.output_at = now()
             self.wake()
