@@ -177,7 +177,7 @@ class Operations:
         fields.extra["ack"] = session.input.last(client)
         if session.exit is not None:
             raise Refused("ended", f"Session {session.name!r} has ended.")
-        verdict = session.take_input(client, seq, fields.payload)
+        verdict = session.take_input(client, seq, fields.payload, sparse=fields.flag("sparse", False))
         ack = fields.extra["ack"] = session.input.last(client)
         if verdict in _SENTENCES:
             raise Refused(verdict.value, _SENTENCES[verdict])
