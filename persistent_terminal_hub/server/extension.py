@@ -12,7 +12,6 @@ from typing import Any
 
 from jupyter_server_terminals.api_handlers import TerminalHandler
 from jupyter_server_terminals.app import TerminalsExtensionApp
-
 from tornado.ioloop import IOLoop
 
 from . import api, names, pth_socket, stream_start

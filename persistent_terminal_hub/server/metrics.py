@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from .keeper_mirror import Info
 
 BYTES: Final = Counter(
     "pth_stream_bytes", "Bytes of terminals sent to clients (out), and typed by them (in).", ["direction"]
@@ -33,17 +35,17 @@ RESTARTS: Final = Gauge(
 STATES: Final = ("active", "dormant", "ended")
 
 
-def state_of(session: Mapping[str, Any]) -> str:
-    """The state of a session as people know it, from what the keeper tells."""
-    if session.get("state") == "ended":
+def state_of(session: Info) -> str:
+    """The state of a session as people know it."""
+    if session.exit is not None:
         return "ended"
-    return "active" if session.get("attached") else "dormant"
+    return "active" if session.attached else "dormant"
 
 
 class SessionStates(Collector):
     """`pth_sessions{state}`, counted when it is asked for."""
 
-    def __init__(self, sessions: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
+    def __init__(self, sessions: Callable[[], Iterable[Info]]) -> None:
         self._sessions = sessions
 
     def collect(self) -> Iterable[Metric]:

@@ -83,9 +83,7 @@ class FrameParser:
                 break
             payload = _unmask(data[mask_at:body], data[body : body + size])
             at = body + size
-            if opcode >= CLOSE:
-                frames.append(Frame(opcode, payload))
-            elif first & _FIN and not self._opcode:
+            if opcode >= CLOSE or (first & _FIN and not self._opcode):
                 frames.append(Frame(opcode, payload))
             else:
                 self._opcode = self._opcode or opcode

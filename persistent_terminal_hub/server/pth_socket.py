@@ -69,7 +69,7 @@ class PthSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
         self._streams = await find_streams(self.settings)
         if self._streams is None:
             return Code.TRY_LATER, "The keeper of this workspace cannot be reached; try again."
-        session = self._streams.find(key)
+        session = await self._streams.look_for(key)
         if session is None:
             return Code.NO_SESSION, "There is no such session."
         self._session = session
@@ -84,7 +84,7 @@ class PthSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
         version = self.request.headers.get("Sec-WebSocket-Version")
         return PthWebSocket(self) if version == "13" else None
 
-    def open(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+    def open(self, *args: Any, **kwargs: Any) -> None:
         """The upgrade is done."""
         self.ws_connection.begin()
         if self._refusal is not None or self._streams is None:

@@ -25,7 +25,7 @@ from .pth_frames import BINARY, CLOSE, PING, PONG, TEXT, BadFrame, FrameParser, 
 _READ: Final = 64 * 1024
 _ROOM: Final = 10 + HEADER  # the longest WebSocket header, and ours
 #: The frame that is being sent. One is enough: it is filled and handed over without a pause between.
-_FRAME: Final = memoryview(bytearray(_ROOM + Limits.chunk))
+_FRAME: Final = memoryview(bytearray(_ROOM + Limits().chunk))
 
 
 class PthWebSocket(WebSocketProtocol13):
@@ -144,4 +144,3 @@ class PthWebSocket(WebSocketProtocol13):
         short = reason.encode()[:120].decode(errors="ignore")
         with contextlib.suppress(StreamClosedError):
             self.close(int(code), short)
-

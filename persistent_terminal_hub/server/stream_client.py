@@ -28,7 +28,7 @@ from persistent_terminal_hub.protocol.server_actions import (
 from persistent_terminal_hub.protocol.server_stream import DEFAULT_LIMITS, ServerStream
 
 from . import metrics
-from .stream_input import InputLine
+from .keeper_link import KeeperError, SessionOver
 from .stream_pump import Pump
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Room(Protocol):
         """A client needs a keyframe; `keyframe` or `keyframe_unavailable` follows."""
 
     def input(self, client: StreamClient, seq: int, data: bytes) -> asyncio.Future[int]:
-        """Hand input to the keeper."""
+        """Hand input to the keeper; the future gets the last number that it has."""
 
 
 class StreamClient:
@@ -127,7 +127,6 @@ class StreamClient:
         self._pump = pump
         self._loop = loop
         self._stream = ServerStream(loop.time(), limits)
-        self._input = InputLine(self._hand_over, self._input_written, self.shut)
         self._timer: asyncio.TimerHandle | None = None
         self._counted = (0, 0)  # jumps and stalls that the metrics know
         self._attach: tuple[str, float, int] | None = None  # kind, since, what it must reach
@@ -152,7 +151,6 @@ class StreamClient:
             return
         self.closed = True
         self._count()
-        self._input.close()
         if self._timer is not None:
             self._timer.cancel()
         if self._admitted:
@@ -219,10 +217,6 @@ class StreamClient:
         self._stream.keyframe_unavailable()
         self.kick()
 
-    def input_room(self) -> None:
-        """The program reads again."""
-        self._input.room()
-
     # Output -----------------------------------------------------------------------------------------
 
     def step(self) -> bool:
@@ -288,15 +282,21 @@ class StreamClient:
             return  # typed for a process that is gone
         metrics.BYTES_IN.inc(len(action.data))
         # First the keystroke, then what it means for others.
-        self._input.put(action.seq, action.data)
+        self._room.input(self, action.seq, action.data).add_done_callback(self._taken)
         if action.data:
             self._room.typed(self)
 
-    def _hand_over(self, seq: int, data: bytes) -> asyncio.Future[int]:
-        return self._room.input(self, seq, data)
-
-    def _input_written(self, seq: int) -> None:
-        self._do(self._stream.input_written(seq))
+    def _taken(self, answer: asyncio.Future[int]) -> None:
+        """The keeper has a piece of input, or never will."""
+        if answer.cancelled() or self.closed:
+            return
+        error = answer.exception()
+        if error is None:
+            self._do(self._stream.input_written(answer.result()))
+        elif isinstance(error, KeeperError) and error.code == "gap":
+            self.shut(Code.PROTOCOL, "Input numbers must rise by one without a gap.")
+        elif not isinstance(error, SessionOver):  # then the stream tells how it ended
+            self.shut(Code.REATTACH, "The keeper did not take the input.")
 
     def _shut(self, action: Shut) -> None:
         metrics.CLOSES.labels(str(int(action.code))).inc()

@@ -35,11 +35,14 @@ class KeyframeSource:
     def __init__(
         self,
         maker: Maker,
-        reader: Reader,
+        reader: Callable[[], Reader],
         redraw: Callable[[], None],
         before: KeyframeSource | None = None,
     ) -> None:
-        """`before`: the source of the same session while somebody was attached the last time."""
+        """`reader` gives the journal as it is mapped now.
+
+        `before` is the source of the same session while somebody was attached the last time.
+        """
         self._maker = maker
         self._reader = reader
         self._redraw = redraw
@@ -52,7 +55,7 @@ class KeyframeSource:
 
     async def get(self, near: int) -> Keyframe | None:
         """A keyframe of about `near` or later; None if none can be made."""
-        reader = self._reader
+        reader = self._reader()
         latest = self._latest
         if latest is not None and latest[:2] == (reader.head, reader.resize_count):
             return latest[2]
@@ -69,7 +72,7 @@ class KeyframeSource:
 
     async def _make(self) -> Keyframe | None:
         try:
-            head, count = self._reader.head, self._reader.resize_count
+            head, count = self._reader().head, self._reader().resize_count
             history = await asyncio.to_thread(self._history)
             frame = await self._maker.make(history)
         except Exception:  # whatever goes wrong there, the stream goes on without
@@ -88,7 +91,7 @@ class KeyframeSource:
 
     def _history(self) -> History:
         """What the journal holds, in pieces, so that the event loop gets its turns between them."""
-        reader, checkpoint = self._reader, self.checkpoint
+        reader, checkpoint = self._reader(), self.checkpoint
         head, records = reader.head, reader.resizes()
         start = reader.floor
         if checkpoint is not None and start <= checkpoint.offset <= head:
@@ -110,7 +113,7 @@ class KeyframeSource:
     # Checkpoints ------------------------------------------------------------------------------------
 
     def _next_checkpoint(self) -> int:
-        return (self.checkpoint.offset if self.checkpoint else 0) + self._reader.capacity // 2
+        return (self.checkpoint.offset if self.checkpoint else 0) + self._reader().capacity // 2
 
     def grown(self, head: int) -> None:
         """The journal's head is beyond `checkpoint_at`."""
@@ -120,16 +123,16 @@ class KeyframeSource:
 
     def _when_calm(self, head_before: int) -> None:
         self._timer = None
-        head = self._reader.head
+        head = self._reader().head
         if head - head_before > CALM_BYTES:
             self.grown(head)
-        elif self._making is None and checkpoint_due(self.checkpoint, head, self._reader.capacity):
+        elif self._making is None and checkpoint_due(self.checkpoint, head, self._reader().capacity):
             self._making = asyncio.get_running_loop().create_task(self._make_checkpoint(head))
 
     async def _make_checkpoint(self, head: int) -> Keyframe | None:
         frame = await self._make()
         if frame is None or not frame.exact:
-            self.checkpoint_at = head + self._reader.capacity // 2  # not again at once
+            self.checkpoint_at = head + self._reader().capacity // 2  # not again at once
         return frame
 
     async def close(self) -> None:
