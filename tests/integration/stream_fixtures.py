@@ -27,7 +27,6 @@ from persistent_terminal_hub.protocol.messages import encode
 from tests.integration.keeper_fixtures import KeeperProcess, until
 
 LINE = 16  # bytes of a counted line, CR LF included
-COUNT = "i=0; while [ $i -lt {n} ]; do printf '%014d\\n' $i; i=$((i+1)); done"
 
 
 def counted(start: int, stop: int) -> bytes:
@@ -95,7 +94,7 @@ class Workspace:
 
     def counting(self, lines: int, then: str = "exec sleep 1000", **fields: Any) -> str:
         """A session that prints counted lines."""
-        return self.create("/bin/sh", "-c", f"seq -f %014g 0 {lines - 1}; {then}", **fields)
+        return self.create("/bin/sh", "-c", f"seq -f %014.0f 0 {lines - 1} | cat; {then}", **fields)
 
     def url(self, session: str, port: int | None = None) -> str:
         return f"ws://127.0.0.1:{port or self.port}/persistent-terminals/ws/sessions/{session}"
@@ -191,6 +190,7 @@ class Viewer:
         self.codes: list[int] = []
         self.dropped = 0
         self.exit: Any = None
+        self.failure: BaseException | None = None
         self.parsing = asyncio.Event()  # cleared: the emulator hangs, nothing is acknowledged
         self.parsing.set()
         self.connections = 0
@@ -221,14 +221,21 @@ class Viewer:
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.failure = task.exception()
+            self._changed.set()
 
     async def _clock(self) -> None:
         while True:
             due = self.stream.wake_at
             self._poke.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._poke.wait(), None if due is None else max(0, due - self._now()))
+                async with asyncio.timeout(None if due is None else max(0, due - self._now())):
+                    await self._poke.wait()
             due = self.stream.wake_at
             if due is not None and due <= self._now():
                 self.do(self.stream.tick(self._now()))
@@ -237,11 +244,14 @@ class Viewer:
         """Wait until something is true."""
         end = self._now() + seconds
         while not check():
+            if self.failure is not None:
+                raise self.failure
             self._changed.clear()
             left = end - self._now()
             assert left > 0, f"not in time: {self.state} {self.place} {self.codes} {bytes(self.seen[-200:])!r}"
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
 
     async def live(self) -> None:
         await self.until(lambda: self.state == "live" and self.place is not None)
