@@ -243,7 +243,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--alone",
         action="store_true",
-        help="keep no server; end when no session runs and nobody is connected (for servers outside workspaces)",
+        help="keep no server; end when no session runs and nobody is connected",
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the server to run")
     options = parser.parse_args(list(arguments))

@@ -71,7 +71,7 @@ class History:
         self._swallow = b""
 
     def _target(self, reader: JournalReader, share: int) -> int:
-        """Where the start should be at least, so that this share of the ring can be written before it goes."""
+        """Where the start should be at least: a share of the ring can be written before that place goes."""
         capacity = reader.capacity
         ahead = capacity // share + min(READ_MAX, capacity // 4)
         return max(reader.floor, min(reader.head - capacity + ahead, reader.head))

@@ -54,6 +54,8 @@ _log = logging.getLogger(__name__)
 FIRST_WAIT, LAST_WAIT = 0.05, 2.0
 #: Attempts to connect before somebody is told.
 SILENT_ATTEMPTS = 20
+#: Ended sessions that the keeper remembers until they are deleted.
+ENDED_KEPT = 100
 
 
 class Attachment(NamedTuple):
@@ -161,6 +163,7 @@ class KeeperLink:
         # Events that come while the list is read are newer than the list: keep them until it is taken in.
         early: list[dict[str, Any]] = []
         await client.watch(early.append)
+        _ignore(client.send("configure", ended_kept=ENDED_KEPT))
         models = await client.list()
         known = {model["id"] for model in models}
         for identity in [key for key in self._sessions if key not in known]:
@@ -359,6 +362,12 @@ class KeeperLink:
             self._attached.discard(pair)
             raise
 
+    def attach_soon(self, identity: str, client: str) -> None:
+        """The same for a client whose input is not known to the keeper, without waiting."""
+        self._attached.add((identity, client))
+        if self._client is not None and self._client.is_open:
+            _ignore(self._client.send("attach", session=identity, client=client))
+
     def detached(self, identity: str, client: str) -> None:
         """Note that a client is gone (it may come back: its input numbers stay known)."""
         self._attached.discard((identity, client))
@@ -404,6 +413,21 @@ class KeeperLink:
             info = self._sessions[identity] = feed.info = Info.from_model(model)
             self._tell(Change("created", info))
         return info
+
+    def remove_blocking(self, identity: str) -> None:
+        """Forget an ended session; the event loop stands still meanwhile."""
+        client = BlockingClient(self.path)
+        try:
+            client.call("remove", session=identity)
+        finally:
+            client.close()
+        self._removed(identity)
+
+    async def annotate(self, identity: str, meta: dict[str, Any]) -> None:
+        """Let the keeper keep something with a session."""
+        merged = (await self._call("annotate", session=identity, meta=meta)).header["meta"]
+        if identity in self._sessions:
+            self._sessions[identity].meta = dict(merged)
 
     async def resize(self, identity: str, cols: int, rows: int) -> int:
         """Set the size; the offset from which on it holds."""

@@ -240,18 +240,23 @@ class SessionRoom:
 
 
 class Streams:
-    """Every room of this server. `attachments_of` gives what stock clients of a session share with ours."""
+    """Every room of this server.
+
+    `attachments_of` gives what stock clients of a session share with ours, `former` a session by an old name.
+    """
 
     def __init__(
         self,
         link: KeeperLink,
         maker: Maker,
         attachments_of: FindAttachments,
+        former: Callable[[str], str | None] = lambda _name: None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.link = link
         self.maker = maker
         self.attachments_of = attachments_of
+        self._former = former
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._pump = Pump(self._loop)
@@ -263,7 +268,9 @@ class Streams:
         if key in self.link.sessions:
             return key
         named = [info for info in self.link.sessions.values() if info.name == key]
-        return min(named, key=lambda info: info.exit is not None).id if named else None
+        if named:
+            return min(named, key=lambda info: info.exit is not None).id
+        return self._former(key)
 
     async def look_for(self, key: str) -> str | None:
         """The same; a session that somebody else made a moment ago may still be on its way to the mirror."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 from typing import Any, Final
 
 from persistent_terminal_hub.protocol.arbiter import SizePolicy
 
 from . import metrics
 from .attachments import Attachments
-from .keeper_link import Change, Info, KeeperGone, KeeperLink
+from .keeper_link import Info, KeeperError, KeeperGone
 from .keyframe import KeyframeMaker
+from .manager import PersistentTerminalManager
 from .stream import Streams
 
 log = logging.getLogger(__name__)
@@ -32,41 +32,27 @@ def size_policy() -> SizePolicy:
     return "latest"
 
 
-class OwnAttachments:
-    """For a server whose manager does not keep any: one `Attachments` per session."""
-
-    def __init__(self, link: KeeperLink, policy: SizePolicy) -> None:
-        self._link = link
-        self._policy: SizePolicy = policy
-        self._all: dict[str, Attachments] = {}
-        link.on_change(self._changed)
-
-    def of(self, info: Info) -> Attachments:
-        """Those of a session."""
-        found = self._all.get(info.id)
-        if found is None:
-            found = self._all[info.id] = Attachments(
-                lambda cols, rows: self._link.resize_soon(info.id, cols, rows), policy=self._policy
-            )
-            found.size_is(info.cols, info.rows)
-        return found
-
-    def _changed(self, change: Change) -> None:
-        info = change.info
-        if info is not None and change.kind == "resized" and info.id in self._all:
-            self._all[info.id].size_is(info.cols, info.rows)
-        elif info is not None and change.kind == "removed":
-            self._all.pop(info.id, None)
-
-
 class StreamService:
-    """The streams, and what they run on."""
+    """The streams of the manager's sessions."""
 
-    def __init__(self, link: KeeperLink) -> None:
-        self.link = link
-        self.streams = Streams(link, KeyframeMaker.detect(), OwnAttachments(link, size_policy()).of)
-        self._states = metrics.SessionStates(lambda: link.sessions.values())
-        self._states.register()
+    def __init__(self, manager: PersistentTerminalManager) -> None:
+        self.manager = manager
+        self.link = manager.link
+        self.maker = KeyframeMaker.detect()
+        self._policy = size_policy()
+        self.streams = Streams(self.link, self.maker, self._attachments, self._former)
+        metrics.SessionStates(lambda: self.link.sessions.values()).register()
+
+    def _attachments(self, info: Info) -> Attachments:
+        """What our clients of a session share with stock ones."""
+        attachments = self.manager.by_id[info.id].attachments
+        attachments.arbiter.policy = self._policy
+        return attachments
+
+    def _former(self, name: str) -> str | None:
+        """A session by a name that it had before."""
+        session = self.manager.find_running(name)
+        return None if session is None else session.id
 
     async def ready(self) -> bool:
         """Whether the keeper is there."""
@@ -76,25 +62,19 @@ class StreamService:
             return False
         return True
 
-    async def begin(self) -> None:
-        """Connect, and note what does not change."""
-        self.link.start()
-        if await self.ready():
-            stats = await self.link.stats()
-            metrics.RESTARTS.set(stats.get("server_restarts_total", 0))
-
 
 async def start(settings: dict[str, Any]) -> None:
-    """Begin, once; called in the server's event loop."""
-    runtime = os.environ.get("PTH_RUNTIME_DIR")
-    if SETTING not in settings and runtime:
-        service = settings[SETTING] = StreamService(KeeperLink(Path(runtime) / "keeper.sock"))
-        await service.begin()
+    """Begin; called once, in the server's event loop."""
+    service = settings[SETTING] = StreamService(settings["terminal_manager"])
+    if await service.ready():
+        try:
+            stats = await service.link.stats()
+        except (KeeperError, OSError):
+            return  # it matters for one metric only
+        metrics.RESTARTS.set(stats.get("server_restarts_total", 0))
 
 
 async def find_streams(settings: dict[str, Any]) -> Streams | None:
-    """The streams of this server, if there is a keeper."""
-    if SETTING not in settings:
-        await start(settings)
+    """The streams of this server, if the keeper is there."""
     service: StreamService | None = settings.get(SETTING)
     return service.streams if service is not None and await service.ready() else None

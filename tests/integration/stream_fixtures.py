@@ -47,7 +47,8 @@ class Workspace:
         self.keeper = KeeperProcess(folder)
         extensions = {"jupyter_server_terminals": True, "persistent_terminal_hub.server": True}
         command = [
-            sys.executable, "-m", "jupyter_server", "--allow-root", "--no-browser", "--ServerApp.ip=127.0.0.1",
+            sys.executable, "-m", "jupyter_server", "--allow-root", "--no-browser",
+            "--ServerApp.ip=127.0.0.1",
             f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}",
             f"--ServerApp.jpserver_extensions={extensions!r}", "--Application.log_level=WARN",
         ]  # fmt: skip
@@ -210,7 +211,10 @@ class Viewer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        socket, self._socket = self._socket, None
         self.do(self.stream.stop(self._now()))
+        if socket is not None:
+            await socket.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -248,7 +252,8 @@ class Viewer:
                 raise self.failure
             self._changed.clear()
             left = end - self._now()
-            assert left > 0, f"not in time: {self.state} {self.place} {self.codes} {bytes(self.seen[-200:])!r}"
+            seen = bytes(self.seen[-200:])
+            assert left > 0, f"not in time: {self.state} {self.place} {self.codes} {seen!r}"
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._changed.wait()

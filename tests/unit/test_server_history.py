@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from hypothesis import given, settings
@@ -28,8 +29,6 @@ class Session:
         self.journal = Journal(capacity)
         fd = self.journal.open_reader_fd()
         self.reader = Reader(fd)
-        import os
-
         os.close(fd)
         self.history = History()
 
