@@ -305,6 +305,29 @@ class Reader:
                 return Chunk(start, b"", start - offset)
             start = floor
 
+    def read_into(self, offset: int, target: memoryview) -> bool:
+        """Fill ``target`` from ``offset`` on; False (and ``target`` is worth nothing) if that was overtaken.
+
+        The bytes asked for must be written already.
+        """
+        ring, capacity = self._ring, self.capacity
+        count = len(target)
+        begin = offset % capacity
+        _fence()
+        if begin + count <= capacity:
+            target[:] = ring[begin : begin + count]
+        else:
+            first = capacity - begin
+            target[:first] = ring[begin:]
+            target[first:] = ring[: count - first]
+        _fence()
+        return self._words[_FLOOR] <= offset
+
+    @property
+    def resize_count(self) -> int:
+        """How many resizes there ever were: whether to ask for :meth:`resizes` again."""
+        return self._words[_RESIZE_COUNT]
+
     def resizes(self) -> list[Resize]:
         """The resize records that are still there, oldest first."""
         words = self._words

@@ -20,6 +20,7 @@ class Codec:
     """One connection's protocol. A subclass says what its peer speaks."""
 
     subprotocol: str | None = None
+    ready: bool = True  # whether input may be sent
     due: float = math.inf  # when `replies` wants to be asked although nothing arrived
 
     def hello(self) -> list[Frame]:
@@ -104,6 +105,11 @@ class PthCodec(Codec):
     def due(self) -> float:  # type: ignore[override]
         """The next acknowledgement or ping."""
         return min(self._ack_at, self._ping_at)
+
+    @property
+    def ready(self) -> bool:  # type: ignore[override]
+        """Once the attach was answered."""
+        return bool(self.attached)
 
     def again(self) -> Codec:
         """The same client, which goes on at its offset."""

@@ -76,12 +76,16 @@ class WebTerminal(Terminal):
         super().__init__()
         self.socket = socket
         self.codec = codec
+        self._held: list[bytes] = []
         for frame in codec.hello():
             socket.send(*frame)
 
     def type(self, data: bytes) -> None:
-        """Send input."""
-        self.socket.send(*self.codec.input(data))
+        """Send input; what is typed before the server said that it listens goes out right after."""
+        if self.codec.ready:
+            self.socket.send(*self.codec.input(data))
+        else:
+            self._held.append(data)
 
     def read(self, deadline: float) -> bytes:
         """The next bytes, at least one."""
@@ -96,6 +100,10 @@ class WebTerminal(Terminal):
             except TimeoutError:
                 if time.monotonic() >= deadline:
                     raise
+            if self._held and codec.ready:
+                held, self._held = self._held, []
+                for data in held:
+                    socket.send(*codec.input(data))
             for frame in codec.replies(time.monotonic()):
                 socket.send(*frame)
             if parts:
