@@ -123,6 +123,11 @@ class ClientStream:
         self._pings = 0
         self._output = OutputState(limits)
 
+    @property
+    def epoch(self) -> str:
+        """The process whose output is shown; offsets mean something only within one. Empty before the first."""
+        return self._output.epoch
+
     # What the person and the page do ----------------------------------------------------------------
 
     def start(self, now: float) -> list[Event]:
