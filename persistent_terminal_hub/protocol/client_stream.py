@@ -125,7 +125,7 @@ class ClientStream:
 
     @property
     def epoch(self) -> str:
-        """The process whose output is shown; offsets mean something only within one. Empty before the first."""
+        """The process whose output is shown, within which offsets mean something; empty before the first."""
         return self._output.epoch
 
     # What the person and the page do ----------------------------------------------------------------
