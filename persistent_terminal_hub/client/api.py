@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urljoin
 
 import httpx
+
+from persistent_terminal_hub.protocol.messages import Exit
 
 from . import errors
 from .errors import ClientError, NoSuchSession, NoSuchWorkspace, Unreachable
@@ -164,6 +168,18 @@ class Workspace(_Http):
         """End a running session; forget an ended one."""
         await self._request("DELETE", self._item(session))
 
+    async def exit_of(self, session: str) -> Exit:
+        """How an ended session ended; `reason` is "unknown" where nobody knows any more."""
+        with contextlib.suppress(ClientError):
+            how = (await self.get(session)).raw.get("exit")
+            if isinstance(how, dict):
+                if isinstance(how.get("code"), int):
+                    return Exit(code=how["code"])
+                with contextlib.suppress(KeyError, TypeError):
+                    return Exit(signal=signal.Signals[how["signal"]].value)
+                return Exit(reason=str(how.get("reason") or "unknown"))
+        return Exit(reason="unknown")
+
     async def attach(self, session: str, **options: Any) -> Attachment:
         """Attach to a running session and wait until it is live; see `Attachment` for the options."""
         from .session import Attachment
@@ -171,7 +187,9 @@ class Workspace(_Http):
         info = await self.get(session)
         if info.ended:
             raise errors.SessionEnded(f"The session {info.name!r} has ended.")
-        attachment = Attachment(self.socket_url(info.id), self.place, tls=self.tls, **options)
+        attachment = Attachment(
+            self.socket_url(info.id), self.place, tls=self.tls, how=lambda: self.exit_of(info.id), **options
+        )
         await attachment.open()
         return attachment
 

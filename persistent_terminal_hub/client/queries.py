@@ -62,7 +62,7 @@ class Queries:
 
     def __init__(self) -> None:
         self._held = b""
-        self.passed = 0  # questions that the last `filter` let through
+        self.questions: list[bytes] = []  # those that ended in what was filtered last
         self.alternate = False  # the alternate screen is shown
         self.region = False  # a scroll region is set
         self.title = b""  # what the program called its window last
@@ -76,9 +76,8 @@ class Queries:
 
     def filter(self, data: bytes, allow: bool) -> bytes:
         """The bytes to show, without the questions unless `allow`."""
-        found: list[bytes] = []
-        text, cuts = self._scan(data, found)
-        self.passed = len(cuts) if allow else 0
+        self.questions = []
+        text, cuts = self._scan(data, self.questions)
         if allow or not cuts:
             return text
         out, at = bytearray(), 0

@@ -7,7 +7,7 @@ import contextlib
 import re
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
@@ -66,6 +66,7 @@ class Attachment:
         answer_queries: bool = True,
         client: str | None = None,
         tls: ssl.SSLContext | None = None,
+        how: Callable[[], Awaitable[Exit]] | None = None,
         on_event: Callable[[ev.Event], None] | None = None,
     ) -> None:
         stream = ClientStream(
@@ -82,6 +83,7 @@ class Attachment:
         self._answers = answer_queries
         self._cursor = 0
         self._wait_when_locked = wait_when_locked
+        self._how = how
         self._on_event = on_event
         self._changed = asyncio.Event()
         self._fetching = asyncio.Lock()
@@ -215,6 +217,8 @@ class Attachment:
         """Wait for the end of the session, however many cuts come before it."""
         await self._until(lambda: self.exit is not None, timeout, ended=False)
         assert self.exit is not None  # noqa: S101
+        if self.exit.reason == "unknown" and self._how is not None:
+            self.exit = await self._how()  # it ended while this client was away
         return self.exit
 
     async def fetch(self, start: int, stop: int, timeout: float | None = None) -> Chunk:
@@ -263,6 +267,8 @@ class Attachment:
             self.input_lost += event.size
         elif isinstance(event, ev.Ended):
             self.exit = event.exit
+        elif isinstance(event, ev.StateChanged) and event.state.name == "ended":
+            self.exit = self.exit or Exit(reason="unknown")
         if self._on_event is not None:
             self._on_event(event)
         self._changed.set()
@@ -295,9 +301,8 @@ class Attachment:
         if state.name == "refused" or (state.name == "locked" and not self._wait_when_locked):
             raise errors.of_close(state.code, state.message)
         if state.name == "ended":
-            if self.exit is None:  # closed with 4410, nobody said how
-                self.exit = Exit(reason="unknown")
             if ended:
-                raise errors.of_exit(self.exit)
+                raise errors.of_exit(self.exit or Exit(reason="unknown"))
+            return
         if state.name == "idle":
             raise errors.ClientError("This attachment was closed.")

@@ -1,4 +1,4 @@
-"""The outer terminal: raw mode, size, writing without blocking anybody, and everything put back at the end."""
+"""The outer terminal: raw mode, size, writing without blocking anybody, and putting all back at the end."""
 
 from __future__ import annotations
 

@@ -1,0 +1,174 @@
+"""The SDK against a FAKE workspace: the real server machine and real PTYs, no keeper and no Jupyter server."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from persistent_terminal_hub.client import errors
+from persistent_terminal_hub.client.api import Workspace
+from persistent_terminal_hub.client.session import Attachment
+from persistent_terminal_hub.protocol.codes import Code
+from tests.support.fake_workspace import TOKEN, FakeWorkspace
+
+
+@pytest_asyncio.fixture
+async def fake() -> AsyncIterator[FakeWorkspace]:
+    made = FakeWorkspace()
+    made.up()
+    yield made
+    made.close()
+
+
+@pytest_asyncio.fixture
+async def workspace(fake: FakeWorkspace) -> AsyncIterator[Workspace]:
+    async with Workspace(fake.url, TOKEN) as made:
+        yield made
+
+
+async def test_sessions_are_made_listed_renamed_and_ended(workspace: Workspace) -> None:
+    made = await workspace.create("one")
+    assert [item.name for item in await workspace.list()] == ["one"]
+    assert (await workspace.ensure("one"))[0].id == made.id
+    with pytest.raises(errors.Conflict, match="runs already"):
+        await workspace.create("one")
+    assert (await workspace.rename("one", "two")).id == made.id
+    await workspace.delete("two")
+    with pytest.raises(errors.NoSuchSession):
+        await workspace.get("nobody")
+
+
+async def test_type_read_and_wait(workspace: Workspace) -> None:
+    await workspace.create("work")
+    async with await workspace.attach("work") as session:
+        await session.send("echo $((6 * 7))\n")
+        found = await session.wait_for("42", 5)
+        assert session.read(found.start).data.startswith(b"42")
+        await session.send("exit 3\n")
+        assert (await session.wait_exit(5)).code == 3
+        with pytest.raises(errors.SessionEnded, match="exit status 3"):
+            await session.wait_for("never", 5)
+
+
+async def test_a_second_client_reads_what_was_printed_before(workspace: Workspace) -> None:
+    await workspace.create("work", argv=["sh", "-c", "echo before; cat"])
+    async with await workspace.attach("work") as session:
+        await session.wait_for(re.compile(rb"bef\w+"), 5)
+    async with await workspace.attach("work", mode="watch") as session:
+        assert "before" in (await session.wait_for("before", 5)).text
+        with pytest.raises(errors.InputLost, match="only watch"):
+            await session.send("x")
+
+
+async def test_nothing_is_lost_or_doubled_across_cuts(fake: FakeWorkspace, workspace: Workspace) -> None:
+    await workspace.create("cat", argv=["sh", "-c", "stty raw -echo; echo ready; cat"])
+    async with await workspace.attach("cat") as session:
+        start = (await session.wait_for("ready", 5)).stop
+        typed = b"".join(b"%06d;" % number for number in range(4000))
+        sender = asyncio.create_task(session.send(typed))
+        for _ in range(6):
+            await asyncio.sleep(0.1)
+            fake.cut()
+        await sender
+        await session.wait_for("003999;", 10)
+        data = session.read(start).data
+        assert data[data.index(b"000000;") :] == typed
+        assert fake.attaches >= 3
+
+
+async def test_an_outage_is_waited_for(fake: FakeWorkspace, workspace: Workspace) -> None:
+    await workspace.create("sh")
+    async with await workspace.attach("sh") as session:
+        await session.wait_for("$ ", 5)
+        fake.down()
+        await asyncio.sleep(0.3)
+        assert session.state == "reconnecting"
+        await session.send("echo typed-$((1+1))\n")
+        fake.up()
+        await session.wait_for("typed-2", 5)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(401, errors.SignInAgain), (403, errors.NotYours), (404, errors.NoSuchSession), (410, errors.SessionEnded),
+     (423, errors.WorkspaceLocked)],
+)  # fmt: skip
+async def test_refused_handshakes_are_exceptions(
+    fake: FakeWorkspace, workspace: Workspace, status: int, error: type[Exception]
+) -> None:
+    await workspace.create("sh")
+    fake.refuse = status
+    with pytest.raises(error) as raised:
+        async with asyncio.timeout(5):
+            session = await workspace.attach("sh")
+            await session.wait_for("nothing")
+    assert str(raised.value).endswith((".", ")."))
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [(Code.SIGN_IN, errors.SignInAgain), (Code.FORBIDDEN, errors.NotYours), (Code.NO_SESSION, errors.NoSuchSession),
+     (Code.TAKEN_OVER, errors.TakenOver), (Code.LOCKED, errors.WorkspaceLocked), (Code.PROTOCOL, errors.Refused)],
+)  # fmt: skip
+async def test_close_codes_are_exceptions(
+    fake: FakeWorkspace, workspace: Workspace, code: Code, error: type[Exception]
+) -> None:
+    await workspace.create("sh")
+    async with await workspace.attach("sh") as session:
+        waiting = asyncio.create_task(session.wait_for("never", 5))
+        await asyncio.sleep(0)
+        for socket in list(fake.sockets):
+            socket.close(int(code))
+        with pytest.raises(error):
+            await waiting
+
+
+async def test_a_wrong_token_is_not_yours(fake: FakeWorkspace) -> None:
+    async with Workspace(fake.url, "wrong") as workspace:
+        with pytest.raises(errors.NotYours):
+            await workspace.list()
+
+
+async def test_a_server_that_is_no_workspace(unused_tcp_port: int) -> None:
+    async with Workspace(f"http://127.0.0.1:{unused_tcp_port}/", TOKEN) as workspace:
+        with pytest.raises(errors.Unreachable, match="does not answer"):
+            await workspace.list()
+
+
+async def test_the_end_while_away_is_still_told(fake: FakeWorkspace, workspace: Workspace) -> None:
+    await workspace.create("sh")
+    async with await workspace.attach("sh") as session:
+        await session.wait_for("$ ", 5)
+        fake.down()
+        fake.sessions[0].kill()
+        await asyncio.sleep(0.3)
+        fake.up()
+        exit_ = await session.wait_exit(5)
+        assert exit_.signal == 9
+
+
+async def test_the_stream_as_chunks(workspace: Workspace) -> None:
+    await workspace.create("count", argv=["sh", "-c", "for i in 1 2 3; do echo line $i; sleep 0.1; done"])
+    session: Attachment = await workspace.attach("count")
+    text = "".join([chunk.text async for chunk in session.stream(0)])
+    assert text == "line 1\nline 2\nline 3\n"
+    await session.close()
+
+
+async def test_questions_get_plain_answers(workspace: Workspace) -> None:
+    ask = "stty raw -echo; printf '\\033[c'; head -c 7 | od -An -c; printf 'a\\033[5n'; head -c 4 | od -An -c"
+    await workspace.create("asks", argv=["bash", "-c", "sleep 0.3; " + ask])
+    async with await workspace.attach("asks") as session:
+        await session.wait_for("?   1   ;   2   c", 5)
+        await session.wait_for("[   0   n", 5)
+
+
+async def test_what_was_missed_can_be_fetched(fake: FakeWorkspace, workspace: Workspace) -> None:
+    await workspace.create("long", argv=["sh", "-c", "seq 1 30000; echo end; cat"])
+    async with await workspace.attach("long") as session:
+        await session.wait_for("end", 5, since=0)
+        assert (await session.fetch(0, 12)).data == b"1\r\n2\r\n3\r\n4\r\n"
