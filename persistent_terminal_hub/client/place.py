@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -142,10 +143,8 @@ def find_place(
         )
     if server:
         return Place(clean_url(server), token)
-    url = clean_url(hub or "")
     # People copy what the browser shows.
-    for end in ("hub/home/", "hub/token/", "hub/"):
-        url = url.removesuffix(end) if url.endswith("/" + end) else url
+    url = re.sub(r"(?<=[^:/])/hub/(?:home/|token/)?$", "/", clean_url(hub or ""))
     return Place(url, token, is_hub=True)
 
 

@@ -47,7 +47,7 @@ class Session:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             base = {key: value for key, value in os.environ.items() if key not in ("TMUX", "TMUX_PANE")}
-            os.execvpe(argv[0], argv, {**base, "TERM": "xterm-256color", "PS1": "$ ", **(env or {})})
+            os.execvpe(argv[0], argv, {**base, "TERM": "xterm-256color", "PS1": "$ ", **(env or {})})  # noqa: S606
         self.resize(rows, cols, record=False)
         self.loop = asyncio.get_running_loop()
         os.set_blocking(self.fd, False)

@@ -1,4 +1,4 @@
-"""The SDK against a FAKE workspace: the real server machine and real PTYs, no keeper and no Jupyter server."""
+"""The SDK against a FAKE workspace: the real server machine and real PTYs, but no keeper."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from tornado import httpserver, netutil, web
 
-from persistent_terminal_hub.client import errors
-from persistent_terminal_hub.client.api import Workspace
+from persistent_terminal_hub.client import errors, sync
+from persistent_terminal_hub.client.api import Hub, Workspace
 from persistent_terminal_hub.client.session import Attachment
 from persistent_terminal_hub.protocol.codes import Code
 from tests.support.fake_workspace import TOKEN, FakeWorkspace
@@ -94,8 +95,8 @@ async def test_an_outage_is_waited_for(fake: FakeWorkspace, workspace: Workspace
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(401, errors.SignInAgain), (403, errors.NotYours), (404, errors.NoSuchSession), (410, errors.SessionEnded),
-     (423, errors.WorkspaceLocked)],
+    [(401, errors.SignInAgain), (403, errors.NotYours), (404, errors.NoSuchSession),
+     (410, errors.SessionEnded), (423, errors.WorkspaceLocked)],
 )  # fmt: skip
 async def test_refused_handshakes_are_exceptions(
     fake: FakeWorkspace, workspace: Workspace, status: int, error: type[Exception]
@@ -111,8 +112,9 @@ async def test_refused_handshakes_are_exceptions(
 
 @pytest.mark.parametrize(
     ("code", "error"),
-    [(Code.SIGN_IN, errors.SignInAgain), (Code.FORBIDDEN, errors.NotYours), (Code.NO_SESSION, errors.NoSuchSession),
-     (Code.TAKEN_OVER, errors.TakenOver), (Code.LOCKED, errors.WorkspaceLocked), (Code.PROTOCOL, errors.Refused)],
+    [(Code.SIGN_IN, errors.SignInAgain), (Code.FORBIDDEN, errors.NotYours),
+     (Code.NO_SESSION, errors.NoSuchSession), (Code.TAKEN_OVER, errors.TakenOver),
+     (Code.LOCKED, errors.WorkspaceLocked), (Code.PROTOCOL, errors.Refused)],
 )  # fmt: skip
 async def test_close_codes_are_exceptions(
     fake: FakeWorkspace, workspace: Workspace, code: Code, error: type[Exception]
@@ -172,3 +174,69 @@ async def test_what_was_missed_can_be_fetched(fake: FakeWorkspace, workspace: Wo
     async with await workspace.attach("long") as session:
         await session.wait_for("end", 5, since=0)
         assert (await session.fetch(0, 12)).data == b"1\r\n2\r\n3\r\n4\r\n"
+
+
+async def test_the_same_without_async(fake: FakeWorkspace) -> None:
+    def script() -> None:
+        with sync.Workspace.at(fake.url, TOKEN) as workspace:
+            workspace.create("work")
+            with workspace.attach("work") as session:
+                session.send("echo $((6 * 7)); exit 2\n")
+                found = session.wait_for("42", 5)
+                assert session.read(found.start).text.startswith("42")
+                assert session.wait_exit(5).code == 2
+                assert session.exit
+            with pytest.raises(errors.SessionEnded):
+                workspace.attach("work")
+            assert [item.ended for item in workspace.list()] == [True]
+
+    await asyncio.to_thread(script)
+
+
+class FakeHub:
+    """What the client asks a hub for."""
+
+    def __init__(self, workspace: FakeWorkspace) -> None:
+        self.started: list[str] = []
+        server = {"name": "lab", "url": "/user/a%40b/lab/", "ready": False}
+
+        class Answer(web.RequestHandler):
+            def get(handler, path: str) -> None:  # noqa: N805
+                assert handler.request.headers["Authorization"] == f"token {TOKEN}"
+                if path == "user":
+                    handler.finish({"name": "a@b"})
+                elif path == "users/a%40b":
+                    handler.finish({"name": "a@b", "servers": {"lab": server}})
+                else:
+                    handler.set_status(404)
+                    handler.finish({"status": 404, "message": "Not Found"})
+
+            def post(handler, path: str) -> None:  # noqa: N805
+                self.started.append(path)
+                server["ready"] = True
+                handler.set_status(202)
+
+        app = web.Application([(r"/hub/api/(.*)", Answer)])
+        self.server = httpserver.HTTPServer(app)
+        sockets = netutil.bind_sockets(0, "127.0.0.1")
+        self.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}/"
+        self.server.add_sockets(sockets)
+
+
+async def test_a_workspace_is_found_and_started_through_the_hub(fake: FakeWorkspace) -> None:
+    hub = FakeHub(fake)
+    try:
+        async with Hub(hub.url, TOKEN) as api:
+            assert [item.name for item in await api.workspaces()] == ["lab"]
+            with pytest.raises(errors.NoSuchWorkspace, match="does not run"):
+                await api.workspace("lab")
+            with pytest.raises(errors.NoSuchWorkspace, match="There is no workspace a@b/other"):
+                await api.workspace("other")
+            with pytest.raises(errors.NoSuchWorkspace, match="no user 'bob'"):
+                await api.workspace("lab", "bob")
+            workspace = await api.workspace("lab", start=True)
+            assert hub.started == ["users/a%40b/servers/lab"]
+            assert workspace.place.url == hub.url + "user/a%40b/lab/"
+            await workspace.aclose()
+    finally:
+        hub.server.stop()
