@@ -201,17 +201,17 @@ class FakeHub:
         server = {"name": "lab", "url": "/user/a%40b/lab/", "ready": False}
 
         class Answer(web.RequestHandler):
-            def get(handler, path: str) -> None:  # noqa: N805
+            def get(handler, path: str) -> None:
                 assert handler.request.headers["Authorization"] == f"token {TOKEN}"
                 if path == "user":
                     handler.finish({"name": "a@b"})
-                elif path == "users/a%40b":
+                elif path == "users/a@b":
                     handler.finish({"name": "a@b", "servers": {"lab": server}})
                 else:
                     handler.set_status(404)
                     handler.finish({"status": 404, "message": "Not Found"})
 
-            def post(handler, path: str) -> None:  # noqa: N805
+            def post(handler, path: str) -> None:
                 self.started.append(path)
                 server["ready"] = True
                 handler.set_status(202)
@@ -235,7 +235,7 @@ async def test_a_workspace_is_found_and_started_through_the_hub(fake: FakeWorksp
             with pytest.raises(errors.NoSuchWorkspace, match="no user 'bob'"):
                 await api.workspace("lab", "bob")
             workspace = await api.workspace("lab", start=True)
-            assert hub.started == ["users/a%40b/servers/lab"]
+            assert hub.started == ["users/a@b/servers/lab"]
             assert workspace.place.url == hub.url + "user/a%40b/lab/"
             await workspace.aclose()
     finally:
