@@ -50,7 +50,7 @@ class Relay:
             await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
             for copy in copies:
                 copy.cancel()
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             pass
         finally:
             self._ends -= ends
@@ -149,7 +149,7 @@ class Person:
 
     def __init__(self, env: dict[str, str]) -> None:
         self._socket = f"pth-{secrets.token_hex(4)}"
-        self._env = {**env, "PS1": "outer$ "}
+        self._env = {**env, "PS1": "outer> "}
 
     async def tmux(self, *arguments: str) -> str:
         process = await asyncio.create_subprocess_exec(
@@ -160,10 +160,10 @@ class Person:
         return out.decode()
 
     async def open(self, rows: int = 24, cols: int = 80) -> None:
-        shell = f"PS1='outer$ ' {shutil.which('bash')} --norc --noprofile"
+        shell = f"PS1='outer> ' {shutil.which('bash')} --norc --noprofile"
         await self.tmux("new-session", "-d", "-x", str(cols), "-y", str(rows), shell)
         await self.tmux("set-option", "-g", "history-limit", "20000")
-        await self.sees("outer$")
+        await self.sees("outer>")
 
     async def type(self, text: str, *keys: str) -> None:
         if text:
