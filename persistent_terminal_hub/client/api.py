@@ -219,7 +219,7 @@ class Hub(_Http):
             model = await self._request(
                 "GET", f"hub/api/users/{quote(user, safe='')}?include_stopped_servers=1"
             )
-        except NoSuchSession:
+        except NoSuchWorkspace:
             raise NoSuchWorkspace(
                 f"The hub shows this token no user {user!r}.", "Is the name right, and the token allowed?"
             ) from None

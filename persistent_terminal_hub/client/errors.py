@@ -113,6 +113,11 @@ def of_close(code: int | None, message: str = "") -> ClientError:
 
 def of_status(status: int, body: Mapping[str, Any]) -> ClientError:
     """The exception of a REST answer, which carries `message` and `hint` if it is ours."""
+    if status == 404 and "hint" not in body:  # not an answer of ours
+        return NoSuchWorkspace(
+            "There are no persistent terminals at this address.",
+            "Is it a workspace's, and is the server extension enabled there?",
+        )
     message = str(body.get("message") or f"The server answered with status {status}.")
     kind = _BY_STATUS.get(status, Unreachable if status >= 500 or status == 424 else Refused)
     return kind(message, str(body.get("hint") or ""))
