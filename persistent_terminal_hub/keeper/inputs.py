@@ -39,14 +39,14 @@ class InputQueue:
         """The number of the last message accepted from ``client``; 0 if none is remembered."""
         return self._last.get(client, 0)
 
-    def offer(self, client: str, seq: int, data: bytes) -> Verdict:
-        """Take a message into the queue, or say why not."""
+    def offer(self, client: str, seq: int, data: bytes, *, sparse: bool = False) -> Verdict:
+        """Take a message into the queue, or say why not. Numbers of a ``sparse`` client may skip."""
         known = self._last.get(client)
         if known is not None:
             self._last.move_to_end(client)
             if seq <= known:
                 return Verdict.DUPLICATE
-            if seq != known + 1:
+            if seq != known + 1 and not sparse:
                 return Verdict.GAP
         if len(data) > self._limit:
             return Verdict.TOO_LARGE

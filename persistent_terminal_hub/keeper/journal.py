@@ -69,15 +69,14 @@ class OffsetError(ValueError):
     """The offset asked for has not been written yet."""
 
 
-if os.uname().machine in ("x86_64", "i686"):
-    # Stores become visible in order, and loads are done in order: nothing to do.
-    def _fence() -> None:
-        """Order memory accesses before against those after."""
-else:
-    _fence_lock = threading.Lock()
+# On x86 stores become visible in order, and loads are done in order: nothing to do there.
+_FENCED = os.uname().machine not in ("x86_64", "i686")
+_fence_lock = threading.Lock()
 
-    def _fence() -> None:
-        """Order memory accesses before against those after (release, then acquire, of a lock)."""
+
+def _fence() -> None:
+    """Order memory accesses before against those after (release, then acquire, of a lock)."""
+    if _FENCED:
         for _ in range(2):
             _fence_lock.acquire()
             _fence_lock.release()
@@ -126,22 +125,38 @@ class Journal:
         self._words[_MAGIC] = MAGIC
 
     # -- writing -------------------------------------------------------------------------------------
-    def read_from(self, fd: int) -> int:
-        """Append what one read from ``fd`` gives (0 at its end). Raises what ``os.readv`` raises."""
-        head, capacity = self.head, self.capacity
-        floor = head + self.reserve - capacity
-        if floor > self.floor:
-            self.floor = self._words[_FLOOR] = floor
-            _fence()
-        begin = head % capacity
-        end = begin + self.reserve
-        if end <= capacity:
-            count = os.readv(fd, (self._ring[begin:end],))
-        else:
-            count = os.readv(fd, (self._ring[begin:], self._ring[: end - capacity]))
-        _fence()
-        self.head = self._words[_HEAD] = head + count
-        return count
+    def read_from(self, fd: int, most: int = 1, short: int = 0) -> int:
+        """Append what reads from ``fd`` give: at least one, until ``most`` bytes came, or a read brought
+        ``short`` bytes or fewer, or failed. Returns how many bytes came (0 at the end of ``fd``).
+
+        Raises what ``os.readv`` raises if that happens at the first one.
+        """
+        # This loop is what bulk output costs in Python: everything it needs is a local name.
+        words, ring, capacity, reserve, readv = self._words, self._ring, self.capacity, self.reserve, os.readv
+        start = head = self.head
+        while True:
+            floor = head + reserve - capacity
+            if floor > self.floor:
+                self.floor = words[_FLOOR] = floor
+                if _FENCED:
+                    _fence()
+            begin = head % capacity
+            end = begin + reserve
+            try:
+                if end <= capacity:
+                    count = readv(fd, (ring[begin:end],))
+                else:
+                    count = readv(fd, (ring[begin:], ring[: end - capacity]))
+            except OSError:
+                if head == start:
+                    raise
+                return head - start
+            head += count
+            if _FENCED:
+                _fence()
+            self.head = words[_HEAD] = head
+            if count <= short or head - start >= most:
+                return head - start
 
     def append(self, data: bytes) -> None:
         """Append bytes that are already at hand."""
@@ -289,6 +304,29 @@ class Reader:
             if count == 0:
                 return Chunk(start, b"", start - offset)
             start = floor
+
+    def read_into(self, offset: int, target: memoryview) -> bool:
+        """Fill ``target`` from ``offset`` on; False (and ``target`` is worth nothing) if that was overtaken.
+
+        The bytes asked for must be written already.
+        """
+        ring, capacity = self._ring, self.capacity
+        count = len(target)
+        begin = offset % capacity
+        _fence()
+        if begin + count <= capacity:
+            target[:] = ring[begin : begin + count]
+        else:
+            first = capacity - begin
+            target[:first] = ring[begin:]
+            target[first:] = ring[: count - first]
+        _fence()
+        return self._words[_FLOOR] <= offset
+
+    @property
+    def resize_count(self) -> int:
+        """How many resizes there ever were: whether to ask for :meth:`resizes` again."""
+        return self._words[_RESIZE_COUNT]
 
     def resizes(self) -> list[Resize]:
         """The resize records that are still there, oldest first."""

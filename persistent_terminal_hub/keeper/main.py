@@ -24,6 +24,7 @@ EXIT_NO_SECRETS = 75  # EX_TEMPFAIL: the container may be started again
 SECRETS_LOOK_SECONDS = 0.1  # while the server waits for them
 REDELIVERY_LOOK_SECONDS = 10.0  # afterwards; they are looked for at each start of the server as well
 DEFAULT_RUNTIME_DIR = "/run/pth"
+UNUSED_LOOK_SECONDS = 30.0  # with --alone; unused at two looks in a row is unused
 
 
 class Keeper:
@@ -122,9 +123,21 @@ class Keeper:
 
     # -- life ----------------------------------------------------------------------------------------
     def _begin(self) -> None:
+        if self._options.alone:
+            self.loop.call_later(UNUSED_LOOK_SECONDS, partial(self._end_if_unused, False))
+            return
         self.supervisor.start()
         if self._options.wait_for_secrets:
             self.loop.call_later(REDELIVERY_LOOK_SECONDS, self._look_for_redelivery)
+
+    def _end_if_unused(self, was_unused: bool) -> None:
+        running = any(session.exit is None for session in self.sessions)
+        unused = not running and not self.service.connections
+        if unused and was_unused:
+            log.say("no session runs and nobody is connected")
+            self._end(0)
+        else:
+            self.loop.call_later(UNUSED_LOOK_SECONDS, partial(self._end_if_unused, unused))
 
     def _restart_server(self) -> None:
         log.say("SIGHUP: restarting the server")
@@ -227,11 +240,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--grace", type=float, default=10.0, metavar="S", help="seconds from asking to killing; default: 10"
     )
+    parser.add_argument(
+        "--alone",
+        action="store_true",
+        help="keep no server; end when no session runs and nobody is connected",
+    )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the server to run")
     options = parser.parse_args(list(arguments))
     if options.command[:1] == ["--"]:
         del options.command[0]
-    if not options.command:
+    if not options.command and not options.alone:
         parser.error("Say which server to run, after `--`.")
     return options
 

@@ -144,6 +144,10 @@ class Operations:
         rows = fields.integer("rows", 1, MAX_SIZE)
         return {"offset": self._sessions.resize(session, cols, rows), "cols": cols, "rows": rows}
 
+    def op_redraw(self, _connection: Connection, fields: _Fields) -> Answer:
+        self._sessions.redraw(self._sessions.running(fields.session))
+        return {}
+
     def op_signal(self, _connection: Connection, fields: _Fields) -> Answer:
         session = self._sessions.running(fields.session)
         signum = process.signal_number(fields.header.get("signal"))
@@ -173,7 +177,7 @@ class Operations:
         fields.extra["ack"] = session.input.last(client)
         if session.exit is not None:
             raise Refused("ended", f"Session {session.name!r} has ended.")
-        verdict = session.take_input(client, seq, fields.payload)
+        verdict = session.take_input(client, seq, fields.payload, sparse=fields.flag("sparse", False))
         ack = fields.extra["ack"] = session.input.last(client)
         if verdict in _SENTENCES:
             raise Refused(verdict.value, _SENTENCES[verdict])

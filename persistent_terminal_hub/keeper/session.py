@@ -85,6 +85,7 @@ class Session:
         self.input_at: Instant | None = None
         self.output_at: Instant | None = None
         self.attached_at: Instant | None = None  # when somebody was last attached; see `clocks`
+        self.unattended_from = 0  # what is printed from this offset on was never any client's to answer
         self.exit: Exit | None = None
         self.end_reason: str | None = None
         self.bytes_in = 0
@@ -131,20 +132,17 @@ class Session:
 
     def drain(self, most: int) -> bool:
         """Read what is there, up to ``most`` bytes; False if the terminal is hung up."""
-        journal, master = self.journal, self.process.master
-        before, memory = journal.head, journal.allocated
+        journal = self.journal
+        memory = journal.allocated
+        count = 0
         alive = True
         try:
-            while journal.head - before < most:
-                count = journal.read_from(master)
-                if count < SHORT_READ:
-                    alive = count > 0
-                    break
+            count = journal.read_from(self.process.master, most, SHORT_READ)
+            alive = count > 0
         except BlockingIOError:
             pass
         except OSError:  # EIO
             alive = False
-        count = journal.head - before
         if count:
             self.output_at = now()
             self.wake()
@@ -174,9 +172,9 @@ class Session:
                 os.eventfd_write(fd, 1)
 
     # -- input ---------------------------------------------------------------------------------------
-    def take_input(self, client: str, seq: int, data: bytes) -> Verdict:
+    def take_input(self, client: str, seq: int, data: bytes, *, sparse: bool = False) -> Verdict:
         """Accept a message of a client, exactly once, and write as much as the terminal takes."""
-        verdict = self.input.offer(client, seq, data)
+        verdict = self.input.offer(client, seq, data, sparse=sparse)
         if verdict is Verdict.ACCEPTED:
             self.bytes_in += len(data)
             self.input_at = now()
@@ -226,6 +224,10 @@ class Session:
         if gone:
             self.attached -= gone
             self.attached_at = now()
+            if not self.attached:
+                if self.exit is None:
+                    self.drain(TURN_BYTES)  # printed before, so still the client's
+                self.unattended_from = self.journal.head
         return bool(gone)
 
     # -- the end -------------------------------------------------------------------------------------
@@ -276,6 +278,7 @@ class Session:
             "memory": self.journal.allocated,
             "bytes_in": self.bytes_in,
             "attached": len(self.attached),
+            "unattended_from": None if self.attached else self.unattended_from,
             "clocks": {"input": self.input_at, "output": self.output_at, "attachment": attachment},
             "foreground": foreground,
             "foreground_name": process.process_name(foreground),

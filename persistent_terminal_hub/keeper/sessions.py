@@ -27,6 +27,8 @@ KEPT_PER_JOURNAL = 64 * 1024
 # When the bound is reached, this share of it is freed at once, so that it is not reached again at once.
 SLACK = 16
 DEFAULT_ENDED_KEPT = 20
+# Programs look at the size when they get round to it: changed and back at once, some see no change.
+REDRAW_SECONDS = 0.05
 # What the hub gives to a server is not for the programs in a terminal. (Where secrets come in a file they
 # never are in our own environment; without containers they are.)
 NOT_FOR_SHELLS = frozenset(
@@ -163,6 +165,19 @@ class Sessions:
         record = session.resize(cols, rows)
         self._announce({"event": "resized", "session": session.id, **record._asdict()})
         return record.offset
+
+    def redraw(self, session: Session) -> None:
+        """Make a full-screen program draw anew: one row less and back. Nothing of it is recorded.
+
+        Here and not with whoever asks, so that the old size comes back even if that one is killed.
+        """
+
+        def restore() -> None:
+            if session.exit is None:
+                session.process.set_size(session.cols, session.rows)
+
+        session.process.set_size(session.cols, session.rows - 1 if session.rows > 1 else 2)
+        self._loop.call_later(REDRAW_SECONDS, restore)
 
     def attach(self, session: Session, connection: int, client: str) -> None:
         """Note that a client came."""

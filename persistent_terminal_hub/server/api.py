@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tornado import web
 
 from . import names
-from .manager import PersistentTerminalManager, SessionError
-from .session import MAX_COLS, MAX_ROWS, PersistentPty
+from .errors import SessionError
+from .manager import PersistentTerminalManager
+from .session import MAX_COLS, MAX_ROWS
 
 #: Bytes of a request's body.
 MAX_BODY = 256 * 1024
@@ -83,6 +84,12 @@ class SessionsHandler(APIHandler):
         manager: PersistentTerminalManager = self.settings["terminal_manager"]
         return manager
 
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Wait for the keeper's sessions: a server that has just started does not know them yet."""
+        await super().prepare()
+        if not self._finished and self.current_user:
+            await self.sessions.ready()
+
     def body(self, model: type[_Body]) -> Any:
         """The request's body as `model`; an empty one counts as `{}`."""
         if len(self.request.body) > MAX_BODY:
@@ -147,7 +154,7 @@ class SessionList(SessionsHandler):
     async def post(self) -> None:
         """Create a session."""
         body: CreateSession = self.body(CreateSession)
-        session = self.sessions.create_session(**body.model_dump())
+        session = await self.sessions.create_session(**body.model_dump())
         self.set_header("Location", url_path_join(self.request.path, session.id))
         self.reply(session.model(), 201)
 
@@ -159,8 +166,7 @@ class SessionItem(SessionsHandler):
     @authorized
     async def get(self, key: str) -> None:
         """Show it."""
-        session = self.sessions.find(key)
-        self.reply(session.model() if isinstance(session, PersistentPty) else session.model)
+        self.reply(self.sessions.find(key).model())
 
     @web.authenticated
     @authorized
@@ -168,7 +174,7 @@ class SessionItem(SessionsHandler):
         """Rename it."""
         self.sessions.find(key)
         body: RenameSession = self.body(RenameSession)
-        self.reply(self.sessions.rename(key, body.name).model())
+        self.reply((await self.sessions.rename(key, body.name)).model())
 
     @web.authenticated
     @authorized

@@ -22,12 +22,12 @@ def session_environment(
     asked: Mapping[str, str],
     *,
     name: str,
-    session_id: str,
 ) -> dict[str, str]:
     """What the session's program gets.
 
     `inherited` is this server's environment and loses the hub's secrets; `extra` is the server's addition
-    (None removes); `asked` is what the person who creates the session wants and comes as it is.
+    (None removes); `asked` is what the person who creates the session wants and comes as it is. The keeper
+    adds PTH_SESSION_ID.
     """
     env = {key: value for key, value in inherited.items() if not is_secret(key) and key not in _NOT_OURS}
     # What xterm.js can do.
@@ -38,5 +38,6 @@ def session_environment(
         elif not is_secret(key):
             env[key] = value
     env.update(asked)
-    env |= {"PTH_SESSION": name, "PTH_SESSION_ID": session_id}
+    env.pop("PTH_SESSION_ID", None)
+    env["PTH_SESSION"] = name
     return env

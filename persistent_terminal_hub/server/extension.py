@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from jupyter_server_terminals.api_handlers import TerminalHandler
 from jupyter_server_terminals.app import TerminalsExtensionApp
 
-from . import api, names
+from . import api, names, pth_socket, stock_api, stream_start
 from .manager import PersistentTerminalManager
 from .notice import add_notice
 from .socket import SessionSocket
@@ -41,9 +40,17 @@ def _link_jupyter_server_extension(serverapp: Any) -> None:
     if serverapp.terminals_enabled:
         app.handlers = [
             (rf"/terminals/websocket/({names.NAME_PATTERN})", SessionSocket),
-            (rf"/api/terminals/({names.NAME_PATTERN})", TerminalHandler),
+            *stock_api.handlers,
             *app.handlers,
         ]
+
+    async def let_go() -> None:
+        # Stock code would say that it shuts terminals down; they go on.
+        manager = getattr(app, "terminal_manager", None)
+        if isinstance(manager, PersistentTerminalManager):
+            await manager.terminate_all()
+
+    app.cleanup_terminals = let_go  # type: ignore[method-assign]
 
 
 def _load_jupyter_server_extension(serverapp: Any) -> None:
@@ -52,7 +59,12 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
     manager = settings.get("terminal_manager")
     if isinstance(manager, PersistentTerminalManager):
         manager.activity_times = settings["last_activity_times"]
+        settings["persistent_terminals_link"] = manager.link
+        # The event loop does not run yet; the first requests wait for this.
+        serverapp.io_loop.add_callback(manager.link.start)
         serverapp.web_app.add_handlers(".*$", api.handlers(settings["base_url"]))
+        serverapp.web_app.add_handlers(".*$", pth_socket.handlers(settings["base_url"]))
+        serverapp.io_loop.add_callback(stream_start.start, settings)
     elif serverapp.terminals_enabled:
         serverapp.log.error("Terminals are not persistent: another terminal manager is in use.")
     add_notice(serverapp.web_app, os.environ.get("PTH_WORKSPACE_NOTICE", ""))

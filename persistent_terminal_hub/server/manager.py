@@ -1,12 +1,14 @@
-"""The manager of all sessions of a server; Jupyter's terminals and ours are the same ones."""
+"""The manager of all sessions of a workspace; Jupyter's terminals and ours are the same ones.
+
+The sessions belong to the keeper. This server only shows them: when it stops, it lets go, and the next one
+finds them again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
-import uuid
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,24 +17,15 @@ from jupyter_server_terminals.terminalmanager import RUNNING_TOTAL, TerminalMana
 from tornado import web
 from traitlets import Integer, default
 
-from . import names
-from .engine import Engine, EngineError, ExitStatus, LocalEngine, SpawnSpec
+from . import names, own_keeper
 from .environment import session_environment
-from .scrollback import DEFAULT_LIMIT
-from .session import EndedSession, PersistentPty, now
+from .errors import SessionError, refusal
+from .keeper_link import Change, Info, KeeperError, KeeperGone, KeeperLink
+from .session import PersistentPty, now
 
-#: Ended sessions that are remembered until they are deleted.
-MAX_ENDED = 100
-
-
-class SessionError(web.HTTPError):
-    """A request that cannot be done: a status, a sentence, and what to do about it."""
-
-    def __init__(self, status: int, message: str, hint: str = "") -> None:
-        # log_message is a %-format.
-        super().__init__(status, message.replace("%", "%%"))
-        self.message = message
-        self.hint = hint
+DEFAULT_SCROLLBACK = 8 * 1024 * 1024
+#: Former names of a session that still lead to it.
+FORMER_NAMES = 5
 
 
 def _from_environment(name: str, fallback: int, least: int, most: int) -> int:
@@ -43,18 +36,19 @@ def _from_environment(name: str, fallback: int, least: int, most: int) -> int:
 
 
 class PersistentTerminalManager(TerminalManager):
-    """Named sessions that stay while nobody is attached."""
+    """Named sessions that stay while nobody is attached, and while no server runs."""
 
     scrollback_bytes = Integer(help="Output kept per session, in bytes.").tag(config=True)
     max_sessions = Integer(help="Sessions that may run at once.").tag(config=True)
     default_cols = Integer(help="Width of a new session before a client says its own.").tag(config=True)
     default_rows = Integer(help="Height of a new session before a client says its own.").tag(config=True)
 
+    #: Running sessions by name: what stock code looks at.
     terminals: dict[str, PersistentPty]  # type: ignore[assignment]
 
     @default("scrollback_bytes")
     def _scrollback_bytes(self) -> int:
-        return _from_environment("PTH_SCROLLBACK_BYTES", DEFAULT_LIMIT, 64 * 1024, 1 << 30)
+        return _from_environment("PTH_SCROLLBACK_BYTES", DEFAULT_SCROLLBACK, 64 * 1024, 1 << 30)
 
     @default("max_sessions")
     def _max_sessions(self) -> int:
@@ -68,34 +62,45 @@ class PersistentTerminalManager(TerminalManager):
     def _default_rows(self) -> int:
         return _from_environment("PTH_PTY_ROWS", 24, 2, 1000)
 
-    def __init__(self, *args: Any, engine: Engine | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, link: KeeperLink | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.engine: Engine = engine or LocalEngine()
-        self.ended: OrderedDict[str, EndedSession] = OrderedDict()
+        self.link = link or own_keeper.link(str(getattr(self.parent, "root_dir", "") or Path.cwd()))
+        self.link.on_change(self._on_change)
+        #: Every session by id, ended ones included.
+        self.by_id: dict[str, PersistentPty] = {}
         #: The web application's `last_activity_times`, when there is one: output nobody watches is activity.
         self.activity_times: dict[str, Any] | None = None
-        # Former names, so that a page that was open during a rename finds its session again.
-        self._former: dict[str, str] = {}
+        self._creating = 0
 
     # What stock code calls -------------------------------------------------------------------------
 
     def create(self, **kwargs: Any) -> dict[str, Any]:
-        """Create a terminal for `POST /api/terminals`; returns the stock model."""
-        argv = kwargs.get("shell_command")
-        session = self.create_session(
-            name=kwargs.get("name") or None,
-            cwd=kwargs.get("cwd"),
-            env=kwargs.get("extra_env"),
-            argv=argv if isinstance(argv, list) else None,
-        )
+        """Create a terminal for code that cannot wait; our own handlers use `create_session`."""
+        name, _ = self.new_named_terminal(**kwargs)
         self._initialize_culler()
-        model: dict[str, Any] = self.get_terminal_model(session.term_name)
+        model: dict[str, Any] = self.get_terminal_model(name)
         return model
 
     def new_named_terminal(self, **kwargs: Any) -> tuple[str, PersistentPty]:
-        """Create a terminal as terminado does."""
-        name: str = self.create(**kwargs)["name"]
-        return name, self.terminals[name]
+        """Create a terminal as terminado does: at once, the event loop stands still meanwhile."""
+        fields = self._create_fields(**_stock_arguments(kwargs))
+        self._name(fields, fields["name"])
+        self._count_one_more()
+        try:
+            for identity in self._ended_named(fields["name"]):
+                self.link.remove_blocking(identity)
+            info = self.link.create_blocking(**fields)
+        except (KeeperError, OSError) as error:
+            raise refusal(error) from error
+        session = self.by_id[info.id]
+        return session.term_name, session
+
+    async def create_stock(self, **kwargs: Any) -> dict[str, Any]:
+        """Create a terminal for `POST /api/terminals`; returns the stock model."""
+        session = await self.create_session(**_stock_arguments(kwargs))
+        self._initialize_culler()
+        model: dict[str, Any] = self.get_terminal_model(session.term_name)
+        return model
 
     def get_terminal(self, term_name: str | None = None) -> PersistentPty:
         """The session that a stock socket asks for."""
@@ -112,25 +117,35 @@ class PersistentTerminalManager(TerminalManager):
 
     async def terminate(self, name: str, force: bool = False) -> None:
         """End a session by name; 404 when there is none."""
-        await self.get_terminal(name).terminate(force=force)
+        await self._end(self.get_terminal(name))
 
     async def terminate_all(self) -> None:
-        """End all sessions, at once."""
-        await asyncio.gather(*(session.terminate(force=True) for session in list(self.terminals.values())))
+        """Let go of all sessions: stock code calls this when the server stops, and they go on."""
+        for session in list(self.by_id.values()):
+            for client in list(session.clients):
+                client.close(1012)  # "service restart": after 1001, JupyterLab would not come back
+        await self.link.close()
 
     async def kill_all(self) -> None:
-        """End all sessions, at once."""
+        """The same."""
         await self.terminate_all()
 
     async def _cull_inactive_terminal(self, name: str) -> None:
         # The stock culler, when an administrator turns it on, must not end what somebody watches.
         session = self.terminals.get(name)
-        if session is not None and not session.clients:
+        if session is not None and not session.info.attached:
             await super()._cull_inactive_terminal(name)
 
     # Sessions --------------------------------------------------------------------------------------
 
-    def create_session(
+    async def ready(self) -> None:
+        """Wait until the keeper's sessions are known; 503 when the keeper does not answer."""
+        try:
+            await self.link.ready()
+        except KeeperGone as error:
+            raise refusal(error) from error
+
+    async def create_session(
         self,
         *,
         name: str | None = None,
@@ -142,91 +157,185 @@ class PersistentTerminalManager(TerminalManager):
         rows: int | None = None,
     ) -> PersistentPty:
         """Start a session; raises `SessionError` with the sentence for the person who asked."""
-        if name is None:
-            name = names.next_free(self.terminals)
-        self._check_free(name)
-        if len(self.terminals) >= self.max_sessions:
-            raise SessionError(
-                429,
-                f"This workspace runs {len(self.terminals)} sessions; its limit is {self.max_sessions}.",
-                "End a session that you no longer need, then try again.",
-            )
-        session_id = uuid.uuid4().hex
-        program = list(argv) if argv else [shell, "-l"] if shell else list(self.shell_command)
-        environment = session_environment(
-            os.environ, self.extra_env or {}, env or {}, name=name, session_id=session_id
+        await self.ready()
+        fields = self._create_fields(
+            name=name, cwd=cwd, env=env, argv=argv, shell=shell, cols=cols, rows=rows
         )
-        spec = SpawnSpec(
-            argv=(self._executable(program[0], environment), *program[1:]),
-            env=environment,
-            cwd=self._directory(cwd),
-            cols=cols or self.default_cols,
-            rows=rows or self.default_rows,
-        )
+        self._count_one_more()
+        self._creating += 1
         try:
-            session = PersistentPty(
-                self.engine,
-                spec,
-                name=name,
-                session_id=session_id,
-                scrollback_bytes=self.scrollback_bytes,
-                on_output=self._on_output,
-                on_end=self._on_end,
-            )
-        except EngineError as error:
-            raise SessionError(422, str(error)) from error
-        self._former.pop(name, None)
-        self.terminals[name] = session
-        RUNNING_TOTAL.set(len(self.terminals))
-        self.log.info("Session %s started as process %d.", session.id, session.process.pid)
-        return session
+            while True:
+                self._name(fields, name)
+                for identity in self._ended_named(fields["name"]):
+                    await self.link.remove(identity)
+                try:
+                    info = await self.link.create(**fields)
+                except KeeperError as error:
+                    if error.code == "exists" and name is None:
+                        await asyncio.sleep(0.01)  # somebody took it meanwhile; we shall hear of it
+                        continue
+                    raise
+                break
+        except (KeeperError, OSError) as error:
+            raise refusal(error) from error
+        finally:
+            self._creating -= 1
+        return self.by_id[info.id]
 
     def models(self) -> list[dict[str, Any]]:
-        """Every session that runs, then those that ended, oldest first."""
-        running = sorted(self.terminals.values(), key=lambda session: session.created)
-        return [session.model() for session in running] + [ended.model for ended in self.ended.values()]
+        """Every session that runs, oldest first, then those that ended."""
+        ordered = sorted(
+            self.by_id.values(), key=lambda session: (not session.info.running, session.info.created)
+        )
+        return [session.model() for session in ordered]
 
     def find_running(self, key: str) -> PersistentPty | None:
-        """The running session with this id, name or former name."""
-        if key in self.terminals:
-            return self.terminals[key]
-        session_id = self._former.get(key, key)
-        return next((session for session in self.terminals.values() if session.id == session_id), None)
+        """The running session with this name, id or former name."""
+        found = self.terminals.get(key) or self.by_id.get(key)
+        if found is not None:
+            return found if found.info.running else None
+        newest_first = reversed(self.terminals.values())
+        return next((s for s in newest_first if key in s.info.meta.get("former", ())), None)
 
-    def find(self, key: str) -> PersistentPty | EndedSession:
+    def find(self, key: str) -> PersistentPty:
         """The session with this id or name, running ones first; raises 404."""
-        ended = self.ended.get(key) or next((e for e in reversed(self.ended.values()) if e.name == key), None)
-        found = self.find_running(key) or ended
+        found = self.find_running(key) or self.by_id.get(key)
+        found = found or next((s for s in reversed(self.by_id.values()) if s.term_name == key), None)
         if found is None:
             raise SessionError(404, "There is no such session.", "List the sessions to see which there are.")
         return found
 
-    def rename(self, key: str, name: str) -> PersistentPty:
+    async def rename(self, key: str, name: str) -> PersistentPty:
         """Give a running session another name; whoever is attached stays attached."""
         session = self.find(key)
-        if isinstance(session, EndedSession):
+        if not session.info.running:
             raise SessionError(410, "This session has ended; only a running one can be renamed.")
         former = session.term_name
         if name != former:
             self._check_free(name)
-            del self.terminals[former]
-            self._former[former] = session.id
-            self._former.pop(name, None)
-            self.terminals[name] = session
-            session.term_name = name
-            for client in session.clients:
-                client.term_name = name
+            try:
+                for identity in self._ended_named(name):
+                    await self.link.remove(identity)
+                await self.link.rename(session.id, name)
+                names_before = [n for n in session.info.meta.get("former", []) if n not in (name, former)]
+                await self.link.annotate(session.id, {"former": [*names_before, former][-FORMER_NAMES:]})
+            except (KeeperError, OSError) as error:
+                raise refusal(error) from error
         return session
 
     async def delete(self, key: str) -> None:
         """End a running session, or forget one that has ended."""
         session = self.find(key)
-        if isinstance(session, EndedSession):
-            self.ended.pop(session.id, None)
-        else:
+        if session.info.running:
+            await self._end(session)
+            return
+        try:
+            await self.link.remove(session.id)
+        except (KeeperError, OSError) as error:
+            raise refusal(error) from error
+
+    async def _end(self, session: PersistentPty) -> None:
+        try:
             await session.terminate(force=True)
+        except KeeperError as error:
+            if error.code not in ("ended", "not_found"):
+                raise refusal(error) from error
+        except OSError as error:  # TimeoutError included
+            raise refusal(error) from error
+
+    # What the keeper tells -------------------------------------------------------------------------
+
+    def _on_change(self, change: Change) -> None:
+        info = change.info
+        if info is None:
+            return
+        if change.kind == "created":
+            session = self.by_id[info.id] = PersistentPty(self.link, info, self._on_output)
+            if info.running:
+                self.terminals[info.name] = session
+                self.log.info("Session %s runs as process %d.", info.id, info.pid)
+            self._count()
+            return
+        found = self.by_id.get(info.id)
+        if found is None:
+            return
+        if change.kind == "renamed":
+            if self.terminals.get(change.old_name) is found:
+                del self.terminals[change.old_name]
+                self.terminals[info.name] = found
+            for client in found.clients:
+                client.term_name = info.name
+        elif change.kind == "resized":
+            found.attachments.size_is(info.cols, info.rows)
+        elif change.kind == "exited":
+            self._forget_name(info)
+            found.ended()
+            exit_ = info.exit or {}
+            self.log.info("Session %s ended: code %s, signal %s.", info.id, exit_["code"], exit_["signal"])
+        elif change.kind == "removed":
+            self._forget_name(info)
+            del self.by_id[info.id]
+            found.close()
+        self._count()
+
+    def _forget_name(self, info: Info) -> None:
+        session = self.terminals.get(info.name)
+        if session is not None and session.id == info.id:
+            del self.terminals[info.name]
+
+    def _count(self) -> None:
+        RUNNING_TOTAL.set(len(self.terminals))
+
+    def _on_output(self, session: PersistentPty) -> None:
+        if self.activity_times is not None:
+            self.activity_times["persistent_terminals"] = now()
 
     # Inside ----------------------------------------------------------------------------------------
+
+    def _create_fields(
+        self,
+        *,
+        name: str | None = None,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        argv: Sequence[str] | None = None,
+        shell: str | None = None,
+        cols: int | None = None,
+        rows: int | None = None,
+    ) -> dict[str, Any]:
+        """What the keeper is asked for; raises `SessionError`."""
+        if name is not None:
+            self._check_free(name)
+        program = list(argv) if argv else [shell, "-l"] if shell else list(self.shell_command)
+        environment = session_environment(os.environ, self.extra_env or {}, env or {}, name=name or "")
+        return {
+            "name": name,
+            "argv": [self._executable(program[0], environment), *program[1:]],
+            # The server's environment, not the keeper's: only the server has what the hub set for the user.
+            "env": environment,
+            "inherit_env": False,
+            "cwd": self._directory(cwd),
+            "cols": cols or self.default_cols,
+            "rows": rows or self.default_rows,
+            "capacity": self.scrollback_bytes,
+        }
+
+    def _name(self, fields: dict[str, Any], name: str | None) -> None:
+        fields["name"] = names.next_free(self.terminals) if name is None else name
+        fields["env"]["PTH_SESSION"] = fields["name"]
+
+    def _count_one_more(self) -> None:
+        running = len(self.terminals) + self._creating
+        if running >= self.max_sessions:
+            raise SessionError(
+                429,
+                f"This workspace runs {running} sessions; its limit is {self.max_sessions}.",
+                "End a session that you no longer need, then try again.",
+            )
+
+    def _ended_named(self, name: str) -> list[str]:
+        """Ended sessions that still hold a name; a new session of that name takes their place."""
+        return [s.id for s in self.by_id.values() if s.term_name == name and not s.info.running]
 
     def _check_free(self, name: str) -> None:
         if not names.is_valid(name):
@@ -251,16 +360,12 @@ class PersistentTerminalManager(TerminalManager):
             raise SessionError(422, f"The program {program!r} was not found or may not be executed.")
         return found
 
-    def _on_output(self, session: PersistentPty) -> None:
-        if self.activity_times is not None:
-            self.activity_times["persistent_terminals"] = now()
 
-    def _on_end(self, session: PersistentPty, status: ExitStatus) -> None:
-        self.terminals.pop(session.term_name, None)
-        self._former = {name: key for name, key in self._former.items() if key != session.id}
-        session.clients.clear()
-        self.ended[session.id] = EndedSession(session.id, session.term_name, session.model())
-        while len(self.ended) > MAX_ENDED:
-            self.ended.popitem(last=False)
-        RUNNING_TOTAL.set(len(self.terminals))
-        self.log.info("Session %s ended: %s.", session.id, status.signal or f"exit code {status.code}")
+def _stock_arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
+    argv = kwargs.get("shell_command")
+    return {
+        "name": kwargs.get("name") or None,
+        "cwd": kwargs.get("cwd"),
+        "env": kwargs.get("extra_env"),
+        "argv": argv if isinstance(argv, list) else None,
+    }

@@ -1,21 +1,34 @@
-"""One session: a process on a PTY, what it printed, and who watches. Knows terminado's face, no sockets."""
+"""One session as the server sees it: what the keeper tells, and who watches. Terminado's face, no sockets."""
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from terminado.management import PtyWithClients
 
-from .engine import Engine, ExitStatus, Process, SpawnSpec
-from .scrollback import Cursor, Scrollback
+from .answers import Recogniser
+from .attachments import Attachments
+from .history import PIECE, History
+from .keeper_link import Info, KeeperLink, Subscription
 
 MAX_COLS = MAX_ROWS = 1000
+#: Seconds from hanging a session up to killing what is left of it.
+END_GRACE = 2.0
+#: The keeper takes no larger message.
+INPUT_PIECE = 64 * 1024
+#: Input of one client on its way to the keeper; beyond it, the client is not read.
+INPUT_HIGH_WATER = 1024 * 1024
+#: The server's own client id for answers; the number of an answer is its question's offset.
+ANSWERER = "server"
+#: A question older than this was given up by the program, and an answer would be taken for typing.
+ANSWER_SECONDS = 5.0
 
 
 def now() -> datetime:
@@ -23,173 +36,265 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def iso(moment: datetime | None) -> str | None:
+def iso(moment: datetime | float | None) -> str | None:
     """A time as the API writes it."""
-    return None if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if moment is None:
+        return None
+    if isinstance(moment, float):
+        moment = datetime.fromtimestamp(moment, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class Client(Protocol):
-    """One attached connection, as the session sees it."""
+class StockClient(Protocol):
+    """One attached connection of the stock protocol, as the session sees it."""
 
+    client_id: str
     #: (cols, rows) that it last said, if it did.
     screen: tuple[int, int] | None
 
-    def pump(self) -> None:
-        """There may be something to send."""
-
-    def set_quiet(self, quiet: bool) -> None:
-        """Whether another client answers the program's questions."""
-
-    def on_pty_died(self) -> None:
-        """The session has ended."""
+    def set_responder(self, responder: bool) -> None:
+        """Whether this client answers the program's questions."""
 
 
-@dataclass(frozen=True, slots=True)
-class EndedSession:
-    """What is remembered of a session that has ended."""
+class Typist:
+    """Numbers the input of one client of the stock protocol, which has no numbers of its own."""
 
-    id: str
-    name: str
-    model: dict[str, Any]
+    def __init__(self, link: KeeperLink, session: str, client: str) -> None:
+        self._link = link
+        self._session = session
+        self._client = client
+        self._seq = 0
+        self._waiting = 0
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def write(self, data: bytes) -> None:
+        """Send input, whole and in order; waits only while too much waits already."""
+        for at in range(0, len(data), INPUT_PIECE):
+            self.send(data[at : at + INPUT_PIECE])
+        await self._room.wait()
+
+    def send(self, data: bytes) -> None:
+        """Send a piece without waiting."""
+        self._seq += 1
+        self._waiting += len(data)
+        if self._waiting > INPUT_HIGH_WATER:
+            self._room.clear()
+        future = self._link.input(self._session, self._client, self._seq, data)
+        future.add_done_callback(lambda done: self._taken(done, len(data)))
+
+    def _taken(self, done: asyncio.Future[int], count: int) -> None:
+        if not done.cancelled():
+            done.exception()  # the session has ended: nobody is left to read it
+        self._waiting -= count
+        if self._waiting <= INPUT_HIGH_WATER // 2:
+            self._room.set()
 
 
 class PersistentPty(PtyWithClients):
     """A session, in the shape that terminado's manager and handlers expect of a terminal.
 
-    Clients are kept with the most recent one to attach, type or resize last: its size is the PTY's, and it
-    alone answers the program's questions.
+    `attachments` is for clients of every protocol; `clients` are the sockets of the stock one.
     """
 
-    term_name: str
-
-    def __init__(
-        self,
-        engine: Engine,
-        spec: SpawnSpec,
-        *,
-        name: str,
-        session_id: str | None = None,
-        scrollback_bytes: int,
-        on_output: Callable[[PersistentPty], None],
-        on_end: Callable[[PersistentPty, ExitStatus], None],
-    ) -> None:
+    def __init__(self, link: KeeperLink, info: Info, on_output: Callable[[PersistentPty], None]) -> None:
         # Not terminado's own __init__: it would start a process of its own.
-        self.id = session_id or uuid.uuid4().hex
-        self.term_name = name
+        self.link = link
+        self.info = info
         self.clients: list[Any] = []
         #: Stock code replays this; here a cursor does.
         self.read_buffer: deque[str] = deque(maxlen=0)
-        self.scrollback = Scrollback(scrollback_bytes)
-        self.spec = spec
-        self.created = self.last_activity = now()
-        self.last_input: datetime | None = None
-        self.last_output: datetime | None = None
-        self.last_attached: datetime | None = None
-        self.exit: dict[str, Any] | None = None
-        self.end_reason: str | None = None
+        self.history = History()
+        self.attachments = Attachments(self._resize, self._unattended)
+        self.attachments.size_is(info.cols, info.rows)
         self._tell_output = on_output
-        self._tell_end = on_end
-        self.process: Process = engine.spawn(spec, self._output, self._ended)
+        self._ended = asyncio.Event()
+        self._touched: datetime | None = None
+        self._head = -1
+        self._working = False
+        self._recogniser: Recogniser | None = None
+        self._own_client = uuid.uuid4().hex
         self.ptyproc = StockProcess(self)
+        self.subscription: Subscription = link.subscribe(info.id, self._woken)
+        if info.running:
+            self._recogniser = self._recogniser_at_start()
+        else:
+            self._ended.set()
+
+    # -- facts ---------------------------------------------------------------------------------------
+    @property
+    def id(self) -> str:
+        """Names the session for ever."""
+        return self.info.id
+
+    @property
+    def term_name(self) -> str:  # type: ignore[override]
+        """Its name at this time."""
+        return self.info.name
+
+    @property
+    def last_activity(self) -> datetime:
+        """The last input, output, or use of it by stock code."""
+        info = self.info
+        moment = datetime.fromtimestamp(max(info.created, info.input_at or 0, info.output_at or 0), UTC)
+        return max(moment, self._touched) if self._touched else moment
+
+    @last_activity.setter
+    def last_activity(self, moment: datetime) -> None:
+        self._touched = moment
 
     @property
     def state(self) -> str:
         """`active` while a client is attached, `dormant` while none is, `ended` after that."""
-        if self.exit is not None:
+        if not self.info.running:
             return "ended"
-        return "active" if self.clients else "dormant"
+        return "active" if self.info.attached else "dormant"
 
     def model(self) -> dict[str, Any]:
         """The session as the API shows it."""
-        cols, rows = self.process.size
+        info = self.info
         return {
-            "id": self.id,
-            "name": self.term_name,
+            "id": info.id,
+            "name": info.name,
             "state": self.state,
-            "created": iso(self.created),
-            "last_input": iso(self.last_input),
-            "last_output": iso(self.last_output),
-            "last_attached": iso(self.last_attached),
-            "pid": self.process.pid,
-            "argv": list(self.spec.argv),
-            "cwd": self.spec.cwd,
-            "cols": cols,
-            "rows": rows,
-            "clients": len(self.clients),
-            "exit": self.exit,
-            "bytes_out": self.scrollback.head,
+            "created": iso(info.created),
+            "last_input": iso(info.input_at),
+            "last_output": iso(info.output_at),
+            "last_attached": iso(info.attached_at),
+            "pid": info.pid,
+            "argv": info.argv,
+            "cwd": info.cwd,
+            "cols": info.cols,
+            "rows": info.rows,
+            "clients": info.attached if info.running else 0,
+            "exit": exit_model(info),
+            "bytes_out": self.subscription.reader.head,
         }
 
-    def attach(self, client: Client) -> Cursor:
-        """Let a client watch; it reads from the cursor whenever it is pumped."""
+    # -- clients of the stock protocol ---------------------------------------------------------------
+    def attach(self, client: StockClient) -> None:
+        """A client is there."""
         if client not in self.clients:  # stock code may have added it already
             self.clients.append(client)
-        self.last_attached = now()
-        cursor = Cursor(self.scrollback)
-        self._answer_by_latest()
-        return cursor
+        self.link.attach_soon(self.id, client.client_id)
+        info = self.info
+        # Until it says its size, it has no say in it.
+        self.attachments.join(client.client_id, client, rows=info.rows, cols=info.cols, visible=False)
 
-    def detach(self, client: Client) -> None:
+    def detach(self, client: StockClient) -> None:
         """Forget a client; the next most recent one takes over."""
         if client in self.clients:
             self.clients.remove(client)
-            self.last_attached = now()
-            self._answer_by_latest()
-            self.resize_to_latest()
+            self.link.detached(self.id, client.client_id)
+            self.attachments.leave(client.client_id, client)
 
-    def touch(self, client: Client) -> None:
-        """The client types or resizes: the terminal is now its size, and it answers questions."""
-        if client in self.clients and self.clients[-1] is not client:
-            self.clients.remove(client)
-            self.clients.append(client)
-            self._answer_by_latest()
-        self.resize_to_latest()
+    def typed(self, client: StockClient) -> None:
+        """The client types: the terminal is now its size, and it answers questions."""
+        self.attachments.active(client.client_id)
 
-    def resize_to_latest(self) -> None:
-        """Give the PTY the size of the most recent client that said one."""
-        for client in reversed(self.clients):
-            if client.screen is not None:
-                self.process.resize(*client.screen)
-                return
+    def resized(self, client: StockClient) -> None:
+        """The client said its size."""
+        if client.screen is not None and client in self.clients:
+            cols, rows = client.screen
+            self.attachments.resize(client.client_id, rows, cols)
+            self.attachments.visible(client.client_id, True)
+            self.attachments.active(client.client_id)
 
-    #: terminado calls it when a client resizes or leaves.
-    resize_to_smallest = resize_to_latest
+    def resize_to_smallest(self) -> None:
+        """Stock code calls it when a client comes or goes; `attachments` has decided already."""
 
-    async def write(self, data: bytes) -> None:
-        """Send input to the program."""
-        self.last_input = self.last_activity = now()
-        await self.process.write(data)
+    # -- what can be done to it ----------------------------------------------------------------------
+    def typist(self, client: str = "") -> Typist:
+        """Who types for a client (for the server itself)."""
+        return Typist(self.link, self.id, client or self._own_client)
 
     def kill(self, sig: int = signal.SIGTERM) -> None:
-        """Send a signal."""
-        self.process.signal(sig)
+        """Send a signal to the program and to what runs in the foreground."""
+        self.link.signal_soon(self.id, sig, "foreground")
+        self.link.signal_soon(self.id, sig, "shell")
 
     killpg = kill
 
     async def terminate(self, force: bool = False) -> bool:
         """End the session; with or without `force` it is gone afterwards."""
-        if self.exit is None:
-            self.end_reason = self.end_reason or "terminated"
-            await self.process.terminate()
+        if self.info.running:
+            await self.link.end(self.id, "terminated", END_GRACE)
+            async with asyncio.timeout(END_GRACE + 5):
+                await self._ended.wait()
         return True
 
-    def _answer_by_latest(self) -> None:
-        for client in self.clients:
-            client.set_quiet(client is not self.clients[-1])
-
-    def _output(self, data: bytes) -> None:
-        self.last_output = self.last_activity = now()
-        self.scrollback.append(data)
-        self._tell_output(self)
+    # -- what happens to it --------------------------------------------------------------------------
+    def ended(self) -> None:
+        """The session has ended: sockets send the rest and close."""
+        self._recogniser = None
+        self._ended.set()
         for client in list(self.clients):
-            client.pump()
-
-    def _ended(self, status: ExitStatus) -> None:
-        self.exit = {"code": status.code, "signal": status.signal, "reason": self.end_reason}
-        clients = list(self.clients)
-        self._tell_end(self, status)
-        for client in clients:
             client.on_pty_died()
+
+    def close(self) -> None:
+        """The session is gone."""
+        self._recogniser = None
+        self.subscription.close()
+
+    def _resize(self, cols: int, rows: int) -> None:
+        if self.info.running:
+            self.link.resize_soon(self.id, cols, rows)
+
+    def _unattended(self, nobody_answers: bool) -> None:
+        """Questions from here on are the server's to answer, or not any more."""
+        answer = nobody_answers and self.info.running
+        self._recogniser = Recogniser(self.subscription.reader.head) if answer else None
+
+    def _recogniser_at_start(self) -> Recogniser | None:
+        """A program may wait for an answer since before this server was there."""
+        info = self.info
+        if info.unattended_from is None:
+            return None
+        recent = info.output_at is None or time.time() - info.output_at < ANSWER_SECONDS
+        return Recogniser(info.unattended_from if recent else self.subscription.reader.head)
+
+    def _woken(self) -> None:
+        head = self.subscription.reader.head
+        if head != self._head:
+            first, self._head = self._head < 0, head
+            if not first:
+                self._tell_output(self)
+        if not self._working:
+            self._work()
+
+    def _work(self) -> None:
+        """A piece of what is to be done with new bytes; the event loop has its turn in between."""
+        self._working = False
+        try:
+            reader = self.subscription.reader
+        except ValueError:  # closed meanwhile
+            return
+        more = self.history.follow(reader)
+        recogniser = self._recogniser
+        if recogniser is not None:
+            chunk = reader.read(recogniser.offset, PIECE)
+            if chunk.lost:
+                recogniser = self._recogniser = Recogniser(chunk.start)
+            for answer in recogniser.feed(chunk.data):
+                self.link.answer(self.id, ANSWERER, answer.offset, answer.data)
+            more = more or recogniser.offset < reader.head
+        if more:
+            self._working = True
+            asyncio.get_running_loop().call_soon(self._work)
+
+
+def exit_model(info: Info) -> dict[str, Any] | None:
+    """How it ended, as the API shows it."""
+    if info.exit is None:
+        return None
+    number, reason = info.exit["signal"], info.exit["reason"]
+    name = None
+    if number is not None:
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = f"SIG{number}"
+    return {"code": info.exit["code"], "signal": name, "reason": None if reason == "exited" else reason}
 
 
 class StockProcess:
@@ -197,36 +302,33 @@ class StockProcess:
 
     def __init__(self, session: PersistentPty) -> None:
         self._session = session
-        self._writes: set[Any] = set()
+        self._typist: Typist | None = None
 
     @property
     def pid(self) -> int:
         """The shell."""
-        return self._session.process.pid
+        return self._session.info.pid
 
     def isalive(self) -> bool:
         """Whether it runs."""
-        return self._session.process.alive
+        return self._session.info.running
 
     def write(self, text: str) -> int:
         """Send input; from the event loop's thread only."""
-        import asyncio
-
         data = text.encode("utf-8", "replace")
-        task = asyncio.ensure_future(self._session.write(data))
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
+        self._typist = self._typist or self._session.typist()
+        for at in range(0, len(data), INPUT_PIECE):
+            self._typist.send(data[at : at + INPUT_PIECE])
         return len(data)
 
     def getwinsize(self) -> Sequence[int]:
         """(rows, cols)."""
-        cols, rows = self._session.process.size
-        return rows, cols
+        return self._session.info.rows, self._session.info.cols
 
     def setwinsize(self, rows: int, cols: int) -> None:
         """Set the size."""
-        self._session.process.resize(cols, rows)
+        self._session.link.resize_soon(self._session.id, cols, rows)
 
     def kill(self, sig: int) -> None:
         """Send a signal."""
-        self._session.process.signal(sig)
+        self._session.kill(sig)

@@ -18,6 +18,8 @@ from jupyterhub._version import __version__, _check_version  # noqa: E402
 from jupyterhub.httpclient import fetch  # noqa: E402
 from jupyterhub.singleuser.extension import JupyterHubSingleUser  # noqa: E402
 
+from .auth import PatientIdentityProvider  # noqa: E402
+
 _MODULE = "persistent_terminal_hub.server.singleuser"
 #: Seconds between attempts to reach the hub: doubled from the first to the last.
 _FIRST_WAIT, _LAST_WAIT = 2.0, 60.0
@@ -32,6 +34,12 @@ class PersistentSingleUser(JupyterHubSingleUser):
     def get_extension_package(cls) -> str:
         """Where Jupyter Server finds this class again: this module, not the whole package."""
         return _MODULE
+
+    def load_config_file(self) -> None:
+        """Called once while starting: JupyterHub's configuration, with our check of who somebody is."""
+        super().load_config_file()
+        self.config.ServerApp.identity_provider_class = PatientIdentityProvider
+        self.serverapp.update_config(self.config)
 
     async def check_hub_version(self) -> None:
         """Called once while starting: begin the check, do not wait for it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import uuid
 from typing import Any
 
 from jupyter_core.utils import ensure_async
@@ -14,9 +15,10 @@ from jupyter_server_terminals.handlers import TermSocket
 from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
+from .cursor import Cursor
+from .keeper_link import Subscription
 from .manager import PersistentTerminalManager
-from .scrollback import Cursor
-from .session import MAX_COLS, MAX_ROWS, PersistentPty
+from .session import MAX_COLS, MAX_ROWS, PersistentPty, Typist
 
 #: Bytes on the way to one client; beyond it the client lags, and costs nothing more.
 WINDOW = 512 * 1024
@@ -35,11 +37,15 @@ class SessionSocket(TermSocket):
         """Take the manager from the settings: the route exists before the manager does."""
         super().initialize(name, term_manager or self.settings["terminal_manager"], **kwargs)
         self.terminal: PersistentPty | None = None
+        self.client_id = uuid.uuid4().hex
         self.screen: tuple[int, int] | None = None
+        self._session: PersistentPty | None = None
+        self._subscription: Subscription | None = None
         self._cursor: Cursor | None = None
+        self._typist: Typist | None = None
+        self._responder = False
         self._in_flight = 0
         self._closing = False
-        self._session_ended = False
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """Check the user and the name as the stock socket does, then upgrade."""
@@ -50,6 +56,8 @@ class SessionSocket(TermSocket):
             warn_disabled_authorization()
         elif not await ensure_async(self.authorizer.is_authorized(self, user, "execute", self.auth_resource)):
             raise web.HTTPError(403)
+        # A client that comes back may be quicker than a restarted server is with its keeper.
+        await self.term_manager.ready()
         if self.term_manager.find_running(args[0]) is None:
             raise web.HTTPError(404, "There is no terminal of this name.")
         await WebSocketHandler.get(self, *args, **kwargs)
@@ -58,30 +66,40 @@ class SessionSocket(TermSocket):
         """Attach, then send what was missed."""
         session = self.term_manager.find_running(str(url_component))
         if session is None:  # it ended during the upgrade
-            self.on_pty_died()
+            self._say_ended()
             return
         # Stock code starts the pings, adds this client and sends "setup"; its own replay is empty.
         super().open(url_component)
         self.term_name = session.term_name
-        self._cursor = session.attach(self)
+        self._session = session
+        self._typist = session.typist(self.client_id)
+        session.attach(self)
+        self._subscription = session.link.subscribe(session.id, self.pump)
+        self._cursor = Cursor(self._subscription.reader, session.history)
+        self._cursor.set_quiet(not self._responder)
         self.pump()
 
-    def set_quiet(self, quiet: bool) -> None:
-        """Whether another client answers the program's questions."""
+    def set_responder(self, responder: bool) -> None:
+        """Whether this client answers the program's questions; else it does not get to see them."""
+        self._responder = responder
         if self._cursor is not None:
-            self._cursor.set_quiet(quiet)
+            self._cursor.set_quiet(not responder)
 
     def pump(self) -> None:
         """Send what the cursor has, as far as the window allows."""
-        cursor = self._cursor
-        while cursor is not None and not self._closing and self._in_flight < WINDOW and not cursor.at_head:
-            text = cursor.next(MESSAGE)
+        cursor, subscription, session = self._cursor, self._subscription, self._session
+        if cursor is None or subscription is None or session is None or self._closing:
+            return
+        try:
+            reader = subscription.reader
+        except ValueError:  # the server stops
+            return
+        while self._in_flight < WINDOW and not self._closing and not cursor.at_head(reader):
+            text = cursor.next(reader, MESSAGE)
             if text:
                 self._send(["stdout", text])
-        if self._session_ended and not self._closing and (cursor is None or cursor.at_head):
-            self._send(["disconnect", 1])
-            self._closing = True
-            self.close()
+        if not session.info.running and not self._closing and cursor.at_head(reader):
+            self._say_ended()
 
     async def on_message(self, message: str | bytes) -> None:  # type: ignore[override]
         """Take one message of the client."""
@@ -91,27 +109,29 @@ class SessionSocket(TermSocket):
         except (ValueError, LookupError, TypeError, RecursionError):
             self.log.debug("A terminal client sent something that is not a message; ignored.")
             return
-        session = self.terminal
-        if session is None:
+        session, typist = self._session, self._typist
+        if session is None or typist is None:
             return
         if kind == "stdin" and len(command) > 1 and isinstance(command[1], str):
-            session.touch(self)
+            session.typed(self)
             self._update_activity()
             # Waits only when too much input waits for the program; then this client is not read further.
-            await session.write(command[1].encode("utf-8", "replace"))
+            await typist.write(command[1].encode("utf-8", "replace"))
         elif kind == "set_size":
             size = _size(command)
             if size is not None:
                 self.screen = size
-                session.touch(self)
+                session.resized(self)
 
     def on_close(self) -> None:
         """Detach; the session stays."""
         self._closing = True
-        self._cursor = None
-        if self.terminal is not None:
-            self.terminal.detach(self)
-            self.terminal = None
+        self._cursor = self.terminal = None
+        session, self._session = self._session, None
+        if session is not None:
+            session.detach(self)
+        if self._subscription is not None:
+            self._subscription.close()
 
     def on_pty_read(self, text: str) -> None:
         """Stock code may still hand over text."""
@@ -119,15 +139,19 @@ class SessionSocket(TermSocket):
 
     def on_pty_died(self) -> None:
         """Send the rest, however long that takes, then say that the session has ended, and close."""
-        self._session_ended = True
         self.terminal = None
         self.pump()
+
+    def _say_ended(self) -> None:
+        self._send(["disconnect", 1])
+        self._closing = True
+        self.close()
 
     def _send(self, content: list[Any]) -> None:
         payload = json.dumps(content, ensure_ascii=False).encode()
         try:
             # Bytes with binary=False go out as one text frame, encoded once.
-            sent = WebSocketHandler.write_message(self, payload.decode())
+            sent = WebSocketHandler.write_message(self, payload)
         except WebSocketClosedError:
             self._closing = True
             return

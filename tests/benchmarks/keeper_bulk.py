@@ -1,6 +1,6 @@
 """How near the keeper with one reader comes to a bare C (or Python) reader of a PTY.
 
-    python tests/benchmarks/keeper_bulk.py [--megabytes 50] [--rounds 3] [--json]
+    python tests/benchmarks/keeper_bulk.py [--megabytes 30] [--rounds 7] [--json]
 
 Bulk: `cat` of a file, until its last byte is at the reader. Echo: one character to `cat` in raw mode and
 back. All variants take turns in each round, and the ratio is of the medians. Idle: 200 sessions.
@@ -207,8 +207,8 @@ def idle(client: BlockingClient, pid: int, sessions: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--megabytes", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--megabytes", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--echoes", type=int, default=1000)
     parser.add_argument("--sessions", type=int, default=200)
     parser.add_argument("--json", action="store_true")
@@ -238,6 +238,8 @@ def main() -> None:
                 for name, run in variants.items():
                     speeds[name].append(run())
             rows |= {name: statistics.median(values) for name, values in speeds.items()}
+            # What other work on the machine took away is least in the best round.
+            rows |= {f"best_{name}": max(values) for name, values in speeds.items()}
             direct, ours = sorted(echo_direct(options.echoes)), sorted(echo_keeper(client, options.echoes))
             for name, times in (("direct", direct), ("keeper", ours)):
                 rows[f"echo_{name}_p50_ms"] = times[len(times) // 2] * 1000
@@ -248,6 +250,7 @@ def main() -> None:
     for reference in ("bulk_c", "bulk_python"):
         if reference in rows:
             rows[f"ratio_{reference}"] = rows["bulk_keeper"] / rows[reference]
+            rows[f"ratio_best_{reference}"] = rows["best_bulk_keeper"] / rows[f"best_{reference}"]
     if options.json:
         print(json.dumps(rows))
     else:

@@ -21,6 +21,8 @@ import requests
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from persistent_terminal_hub.keeper.client import BlockingClient
+
 REPO = Path(__file__).parents[2]
 TOKEN = "test-token"
 RESET = "\x18\x1bc"
@@ -43,7 +45,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20, what: str = "") 
 
 
 def server_env(home: Path, **more: str) -> dict[str, str]:
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "PTH_", "JPY_"))}
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "PTH_", "JPY_", "XDG_"))}
     return env | {
         "HOME": str(home),
         "SHELL": "/bin/bash",
@@ -124,6 +126,13 @@ class Terminal:
         self.stack.close()
 
 
+def end_keeper(home: Path) -> None:
+    """A server outside a workspace starts a keeper that outlives it."""
+    for path in home.glob(".local/share/jupyter/runtime/pth-*/keeper.sock"):
+        os.kill(int(BlockingClient(path).keeper["pid"]), 15)
+        wait_for(lambda path=path: not path.exists(), 15, "the keeper ends")
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("home")
@@ -163,6 +172,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait(20)
+        end_keeper(home)
     assert "Traceback" not in log.read_text(), log.read_text()[-3000:]
 
 
@@ -503,10 +513,13 @@ def test_the_single_user_server_starts_without_a_hub(tmp_path: Path) -> None:
         process.wait(20)
 
 
-def test_a_stopping_server_ends_its_shells(server: Server) -> None:
+def test_a_stopping_server_leaves_its_shells(server: Server) -> None:
     # Last in this file: the server is gone afterwards.
     shell = server.create(name="left.over")["pid"]
     os.kill(shell, 0)
     server.process.terminate()
     server.process.wait(20)
+    time.sleep(0.5)
+    os.kill(shell, 0)
+    end_keeper(server.home)
     wait_for(lambda: not Path(f"/proc/{shell}").exists(), 5, "the shell has ended")

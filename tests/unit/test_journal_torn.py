@@ -20,7 +20,7 @@ TABLE = bytes((n % 251) ^ (n // 251) & 0xFF for n in range(PERIOD)) * 3
 class PublishAfterwards(Journal):
     """What the design forbids: overwrite first, raise the floor when the bytes are published."""
 
-    def read_from(self, fd: int) -> int:
+    def read_from(self, fd: int, most: int = 1, short: int = 0) -> int:
         head, capacity = self.head, self.capacity
         begin = head % capacity
         end = begin + self.reserve

@@ -28,13 +28,12 @@ def test_no_hub_secret_reaches_a_session() -> None:
     env = session_environment(
         inherited,
         {"JUPYTER_SERVER_ROOT": "/w", "HOME": None, "JPY_API_TOKEN": "s"},
-        {"MINE": "1", "PTH_SESSION": "forged"},
+        {"MINE": "1", "PTH_SESSION": "forged", "PTH_SESSION_ID": "forged"},
         name="n",
-        session_id="i",
     )
     assert env == {
         "PATH": "/bin", "JUPYTERHUB_USER": "ann", "MY_TOKEN": "mine", "JUPYTER_SERVER_ROOT": "/w", "MINE": "1",
-        "TERM": "xterm-256color", "COLORTERM": "truecolor", "PTH_SESSION": "n", "PTH_SESSION_ID": "i",
+        "TERM": "xterm-256color", "COLORTERM": "truecolor", "PTH_SESSION": "n",
     }  # fmt: skip
     assert not is_secret("JUPYTERHUB_SERVICE_PREFIX")
 

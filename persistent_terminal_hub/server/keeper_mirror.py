@@ -1,0 +1,216 @@
+"""What the server keeps of a keeper's session: the facts, the mapped journal, and who is to be woken."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from persistent_terminal_hub.keeper.client import Client
+from persistent_terminal_hub.keeper.client import Subscription as KeeperSubscription
+from persistent_terminal_hub.keeper.journal import Reader
+
+ChangeKind = Literal[
+    "created", "renamed", "resized", "attachment", "exited", "removed", "connected", "disconnected"
+]
+
+
+@dataclass(slots=True)
+class Info:
+    """A session, as far as the server knows it now. Times are wall-clock seconds."""
+
+    id: str
+    name: str
+    pid: int
+    argv: list[str]
+    cwd: str | None
+    created: float
+    epoch: int
+    capacity: int
+    cols: int
+    rows: int
+    #: Clients attached, of whatever kind, as the keeper counts them.
+    attached: int = 0
+    #: Offset at which the last client left; None while one is attached, or when the keeper does not say.
+    unattended_from: int | None = None
+    input_at: float | None = None
+    output_at: float | None = None
+    attached_at: float | None = None
+    #: None while it runs; else `code`, `signal` (a number), `reason`, `at`.
+    exit: dict[str, Any] | None = None
+    busy: bool = False
+    cwd_now: str | None = None
+    foreground_name: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_model(cls, model: dict[str, Any]) -> Info:
+        """From what the keeper answers."""
+        info = cls(
+            id=str(model["id"]),
+            name=str(model["name"]),
+            pid=int(model["pid"]),
+            argv=list(model["argv"]),
+            cwd=model["cwd"],
+            created=float(model["created"][0]),
+            epoch=int(model["epoch"]),
+            capacity=int(model["capacity"]),
+            cols=int(model["cols"]),
+            rows=int(model["rows"]),
+        )
+        info.update(model)
+        return info
+
+    def update(self, model: dict[str, Any]) -> None:
+        """Take over what may have changed."""
+        self.name = str(model["name"])
+        self.cols, self.rows = int(model["cols"]), int(model["rows"])
+        self.attached = int(model["attached"])
+        self.unattended_from = model.get("unattended_from")
+        clocks = model["clocks"]
+        self.input_at = _later(self.input_at, clocks["input"])
+        self.output_at = _later(self.output_at, clocks["output"])
+        self.attached_at = _later(self.attached_at, clocks["attachment"])
+        self.exit = model["exit"] or self.exit
+        self.busy = bool(model["busy"])
+        self.cwd_now = model["cwd_now"]
+        self.foreground_name = model["foreground_name"]
+        self.meta = dict(model["meta"])
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.exit is None
+
+    def touch_input(self) -> None:
+        """Input passes now."""
+        self.input_at = time.time()
+
+
+def _later(mine: float | None, theirs: list[float] | None) -> float | None:
+    if theirs is None:
+        return mine
+    return float(theirs[0]) if mine is None else max(mine, float(theirs[0]))
+
+
+class Change(NamedTuple):
+    """Something happened to a session, or (``info`` is None) to the connection."""
+
+    kind: ChangeKind
+    info: Info | None
+    old_name: str = ""
+
+
+class Subscription:
+    """One reader of a session's journal. Holds no position: whoever reads has an offset of his own."""
+
+    def __init__(self, feed: Feed, on_wake: Callable[[], None]) -> None:
+        self._feed: Feed | None = feed
+        self.on_wake = on_wake
+
+    @property
+    def reader(self) -> Reader:
+        """The journal. Ask anew each time: it is mapped again after a lost connection."""
+        if self._feed is None:
+            raise ValueError("The subscription is closed.")
+        return self._feed.reader
+
+    def close(self) -> None:
+        """Stop being woken."""
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            feed.unsubscribe(self)
+
+
+class Feed:
+    """A session's journal, mapped once for all readers of this server."""
+
+    def __init__(self) -> None:
+        self.info: Info | None = None
+        self._mapped: KeeperSubscription | None = None
+        self._client: Client | None = None
+        self._mapping: asyncio.Future[None] | None = None
+        self._subscriptions: list[Subscription] = []
+        self._head = 0
+        self._removed = False
+
+    @property
+    def reader(self) -> Reader:
+        """The journal."""
+        if self._mapped is None:
+            raise ValueError("The journal is not mapped any more.")
+        return self._mapped.reader
+
+    def keeper_subscription_is_of(self, client: Client) -> bool:
+        """Whether the wakes come over this connection."""
+        return self._client is client and self._mapping is None
+
+    async def map(self, client: Client, identity: str) -> None:
+        """Map the journal, and be woken over ``client``. Concurrent calls wait for the same."""
+        if self._mapping is None:
+            self._mapping = asyncio.ensure_future(self._map(client, identity))
+        mapping = self._mapping
+        try:
+            await asyncio.shield(mapping)
+        finally:
+            if mapping.done() and self._mapping is mapping:
+                self._mapping = None
+
+    async def _map(self, client: Client, identity: str) -> None:
+        if self._client is client:
+            return
+        mapped = await client.subscribe(identity, self.wake)
+        self._client = client
+        self.adopt(mapped)
+
+    def adopt(self, mapped: KeeperSubscription) -> None:
+        """Take a mapping over; the one before is closed."""
+        before, self._mapped = self._mapped, mapped
+        if before is not None:
+            before.close()
+
+    def wake(self) -> None:
+        """There may be something new: tell everybody."""
+        if self._mapped is None:
+            return
+        head = self.reader.head
+        if head != self._head:
+            self._head = head
+            if self.info is not None:
+                self.info.output_at = time.time()
+        for subscription in tuple(self._subscriptions):
+            subscription.on_wake()
+
+    def subscribe(self, on_wake: Callable[[], None]) -> Subscription:
+        """Another reader."""
+        subscription = Subscription(self, on_wake)
+        self._subscriptions.append(subscription)
+
+        def first() -> None:
+            if subscription in self._subscriptions:
+                subscription.on_wake()
+
+        asyncio.get_running_loop().call_soon(first)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """A reader is done."""
+        self._subscriptions.remove(subscription)
+        if self._removed and not self._subscriptions:
+            self.abandon()
+
+    def remove(self) -> None:
+        """The session is gone; readers that are still at it keep the journal until they are done."""
+        self._removed = True
+        if self._subscriptions:
+            self.wake()
+        else:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of the journal."""
+        mapped, self._mapped = self._mapped, None
+        if mapped is not None:
+            mapped.close()
