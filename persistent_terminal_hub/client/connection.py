@@ -103,7 +103,10 @@ class _Line:
 
 
 class Connection:
-    """Runs a `ClientStream`. `handle` gets every event that is not about the socket, in order, at once."""
+    """Runs a `ClientStream`. `handle` gets every event that is not about the socket, in order, at once.
+
+    `after` is called when anything may have changed, also what makes no event, such as acknowledged input.
+    """
 
     def __init__(
         self,
@@ -111,6 +114,7 @@ class Connection:
         place: Place,
         stream: ClientStream,
         handle: Callable[[Event], None],
+        after: Callable[[], None],
         *,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -120,6 +124,7 @@ class Connection:
         self.tls = tls
         self.close_code = int(Code.NORMAL)
         self._handle = handle
+        self._after = after
         self._line: _Line | None = None
         self._old: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -167,6 +172,7 @@ class Connection:
             else:
                 self._handle(event)
         self._arm()
+        self._after()
 
     def _drop(self) -> None:
         """Forget the socket: nothing of it counts any more."""

@@ -76,7 +76,8 @@ class Attachment:
         self.epoch = ""  # names the process; offsets mean something within one epoch only
         self.input_lost = 0  # bytes that were given up, in all; see `InputLost`
         self.skipped: list[tuple[int, int]] = []
-        self._connection = Connection(url, place, stream, self._handle, tls=tls)
+        self._changed = asyncio.Event()
+        self._connection = Connection(url, place, stream, self._handle, self._changed.set, tls=tls)
         self._stream = stream
         self._received = Received(keep)
         self._queries = Queries()
@@ -85,7 +86,6 @@ class Attachment:
         self._wait_when_locked = wait_when_locked
         self._how = how
         self._on_event = on_event
-        self._changed = asyncio.Event()
         self._fetching = asyncio.Lock()
         self._fetch: list[ev.FetchedOutput] | None = None
         self._fetch_done: ev.FetchDone | None = None
@@ -271,7 +271,6 @@ class Attachment:
             self.exit = self.exit or Exit(reason="unknown")
         if self._on_event is not None:
             self._on_event(event)
-        self._changed.set()
 
     def _parsed(self, event: ev.Output) -> None:
         mine = self._answers and self._stream.may_answer(event.offset, event.generation)

@@ -64,7 +64,9 @@ class Terminal:
             mode=options.mode, visible=self._tty_in,
         )  # fmt: skip
         url = workspace.socket_url(session.id)
-        self._connection = Connection(url, workspace.place, self._stream, self._handle, tls=workspace.tls)
+        self._connection = Connection(
+            url, workspace.place, self._stream, self._handle, self._room, tls=workspace.tls
+        )
         self._raw = tty.RawMode(self._in) if self._tty_in else None
         self._writer = tty.Writer(self._out, lambda: self._finish(128 + signal.SIGHUP))
         self._reader = tty.Reader(self._in, self._typed)
@@ -79,7 +81,7 @@ class Terminal:
         self._result: asyncio.Future[int] = self._loop.create_future()
         self._exit: Exit | None = None
         self._notes: list[str] = []
-        self._cleared = self._detached = self._eof = False
+        self._started = self._cleared = self._detached = self._eof = False
 
     async def run(self) -> int:
         """Attach until the session ends or the person leaves; the exit status."""
@@ -93,6 +95,7 @@ class Terminal:
             if self._tty_out:
                 self._writer.write(tty.PUSH_TITLE + tty.title(self._title()))
             self._connection.start()
+            self._started = True
             self._reader.resume()
             code = await self._result
             await self._last_input()
@@ -134,7 +137,10 @@ class Terminal:
             elif isinstance(event.message, Renamed):
                 self._name = event.message.name
                 self._retitle()
-        if self._stream.input.kept < INPUT_AHEAD and not self._result.done():
+
+    def _room(self) -> None:
+        """Read on when the session takes input again."""
+        if self._stream.input.kept < INPUT_AHEAD and not self._result.done() and self._started:
             self._reader.resume()
 
     def _show(self, event: ev.Output) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import shutil
 from pathlib import Path
 
 import pytest
 
+from persistent_terminal_hub.client.api import Workspace
 from tests.integration.client_fixtures import ATTACH, Person, Stack, person, stack
 
 __all__ = ["person", "stack"]
@@ -177,3 +179,21 @@ async def test_errors_are_sentences(stack: Stack) -> None:
     assert (status, said[:40]) == (255, "error: http://127.0.0.1:1/ does not answ")
     status, _, said = await piped(stack, "--detach-key F12 x")
     assert "is no key to detach with" in said
+
+
+async def test_a_large_file_as_input(stack: Stack, tmp_path: Path) -> None:
+    """More than the client keeps ahead, from a regular file, which cannot be polled."""
+    file = tmp_path / "input"
+    file.write_bytes(bytes(range(256)) * 8000)
+    want = hashlib.sha1(file.read_bytes(), usedforsecurity=False).hexdigest()
+    script = "stty raw -echo; echo ready; head -c 2048000 | sha1sum"
+    async with Workspace(stack.url, stack.token) as workspace:
+        await workspace.create("large", argv=["sh", "-c", script])
+        async with await workspace.attach("large", mode="watch") as session:
+            await session.wait_for("ready", 10)
+    made = await asyncio.create_subprocess_shell(
+        f"{ATTACH} -q large < {file} | cat", env=stack.attach_env,
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, _ = await asyncio.wait_for(made.communicate(), 20)
+    assert want in out.decode()

@@ -240,3 +240,13 @@ async def test_a_workspace_is_found_and_started_through_the_hub(fake: FakeWorksp
             await workspace.aclose()
     finally:
         hub.server.stop()
+
+
+async def test_silence_does_not_stop_the_input(workspace: Workspace) -> None:
+    count = "stty raw -echo; echo ready; head -c 400000 | cksum; read stop"
+    await workspace.create("silent", argv=["sh", "-c", count])
+    async with await workspace.attach("silent") as session:
+        await session.wait_for("ready", 5)
+        await session.send(b"x" * 400000)
+        await session.flush(5)
+        await session.wait_for("400000", 5)
