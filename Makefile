@@ -25,8 +25,8 @@ WHEEL_INPUTS := $(foreach path,persistent_terminal_hub etc share pyproject.toml 
 
 # What pyproject.toml requires for these extras, as quoted arguments for pip.
 requirements = $(shell $(PYTHON) images/requirements.py $(1) | sed "s/.*/'&'/")
-RUN_REQUIREMENTS = $(call requirements,hub workspace)
-TEST_REQUIREMENTS = $(call requirements,hub workspace test)
+RUN_REQUIREMENTS = $(call requirements,hub workspace client)
+TEST_REQUIREMENTS = $(call requirements,hub workspace client test)
 DOCS_REQUIREMENTS = $(call requirements,docs)
 PIP_INSTALL := $(BIN)/pip install -qq
 

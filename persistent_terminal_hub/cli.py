@@ -7,7 +7,7 @@ workspace too, where the hub's libraries are missing.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import click
 
@@ -56,6 +56,43 @@ def check_config(file: Path | None, serving: bool) -> None:
             click.echo(f"warning: {warning}", err=True)
     if refused:
         _fail(refused)
+
+
+@main.command()
+@click.argument("target", required=False, metavar="[[USER/WORKSPACE:]SESSION]")
+@click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
+@click.option("--hub", metavar="URL", help="The hub's address; else PTH_HUB_URL.")
+@click.option("--server", metavar="URL", help="A workspace's address, without a hub; else PTH_SERVER_URL.")
+@click.option("--list", "list_", is_flag=True, help="List the workspace's sessions.")
+@click.option("--create", is_flag=True, help="Start the workspace and the session if they do not run.")
+@click.option("--watch", is_flag=True, help="Only watch: nothing is typed, the size is left alone.")
+@click.option(
+    "--detach-key", metavar="KEY", help="ctrl- and a key, or none; else PTH_DETACH_KEY, else ctrl-]."
+)
+@click.option(
+    "--eof", type=click.Choice(["wait", "detach", "send"]), default="wait", show_default=True,
+    help="At the end of piped input: wait for the session's end, detach, or send Ctrl-D.",
+)  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing of our own but errors.")
+def attach(
+    target: str | None, command: tuple[str, ...], hub: str | None, server: str | None, list_: bool,
+    create: bool, watch: bool, detach_key: str | None, eof: Literal["wait", "detach", "send"], quiet: bool,
+) -> None:  # fmt: skip
+    """Attach this terminal to a session; it comes back by itself after every cut.
+
+    The token comes from PTH_TOKEN or from ~/.config/persistent-terminal-hub/token, which only you may read.
+    Exit status: the session's own; 0 after detaching; 255 when attaching failed.
+    """
+    try:
+        from persistent_terminal_hub.client.attach_command import run
+    except ModuleNotFoundError as error:
+        _fail([f"{error.name} is missing. Install it with: pip install 'persistent-terminal-hub[client]'"])
+    raise SystemExit(
+        run(
+            target, hub=hub, server=server, list_=list_, create=create, watch=watch,
+            detach_key=detach_key, at_eof=eof, quiet=quiet, command=command,
+        )
+    )  # fmt: skip
 
 
 @main.command("settings-reference")

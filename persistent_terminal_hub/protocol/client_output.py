@@ -41,6 +41,11 @@ class OutputState:
         return ("", 0) if self._next is None else (self._epoch, self._next)
 
     @property
+    def epoch(self) -> str:
+        """The process whose output is shown; empty before the first."""
+        return self._epoch
+
+    @property
     def missing(self) -> bool:
         """Whether the screen is not whole yet: a reset or a keyframe is on its way."""
         return self._next is None

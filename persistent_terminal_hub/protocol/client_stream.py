@@ -123,6 +123,11 @@ class ClientStream:
         self._pings = 0
         self._output = OutputState(limits)
 
+    @property
+    def epoch(self) -> str:
+        """The process whose output is shown, within which offsets mean something; empty before the first."""
+        return self._output.epoch
+
     # What the person and the page do ----------------------------------------------------------------
 
     def start(self, now: float) -> list[Event]:
