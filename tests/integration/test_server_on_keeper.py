@@ -22,6 +22,12 @@ import requests
 from .keeper_fixtures import KeeperProcess
 from .test_server_extension import RESET, TOKEN, Server, free_port, server_env, wait_for
 
+# A plain server; without a grammar whose compilation is half of its start (see server/singleuser.py).
+QUICK = (
+    "import sys; sys.modules['rfc3987_syntax'] = None; "
+    "from jupyter_server.serverapp import main; sys.argv[0] = 'jupyter-server'; main()"
+)
+
 
 class Workspace(Server):
     """A keeper and its server; `process` is the keeper's."""
@@ -30,7 +36,7 @@ class Workspace(Server):
         self.keeper = KeeperProcess(home)
         port = port or free_port()
         plain = [
-            sys.executable, "-m", "jupyter_server", "--allow-root", "--no-browser", f"--port={port}",
+            sys.executable, "-c", QUICK, "--allow-root", "--no-browser", f"--port={port}",
             "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={home}",
         ]  # fmt: skip
         (home / ".bash_profile").write_text("PS1='$ '\n")
@@ -126,11 +132,29 @@ def test_names_renames_and_exit_codes_outlive_the_server(workspace: Workspace) -
         terminal.type("echo $((6*7))\r")
         terminal.read(r"42\r\n")
         terminal.close()
-    # The name of an ended session is free.
-    assert workspace.create(name="quick")["id"] != quick["id"]
-    workspace.sessions("GET", "/" + quick["id"], 404)
-    for key in ("new.name", "quick", killed["id"]):
+    # The name of an ended session is free, and leads to the one that runs.
+    again = workspace.create(name="quick")["id"]
+    assert again != quick["id"] == workspace.sessions("GET", "/" + quick["id"])["id"]
+    assert workspace.sessions("GET", "/quick")["id"] == again
+    for key in ("new.name", again, killed["id"], quick["id"], again):
         workspace.sessions("DELETE", "/" + key, 204)
+
+
+def test_programs_that_end_at_once(workspace: Workspace) -> None:
+    made = [workspace.create(argv=["sh", "-c", f"exit {number}"]) for number in range(20)]
+    # And behind the server's back.
+    other = [workspace.control.call("create", argv=["false"]).header["session"] for _ in range(20)]
+    ids = {model["id"] for model in [*made, *other]}
+
+    def ended() -> bool:
+        models = {m["id"]: m for m in workspace.sessions("GET")}
+        return ids <= models.keys() and all(models[i]["state"] == "ended" for i in ids)
+
+    wait_for(ended, 10, "all have ended")
+    codes = [workspace.sessions("GET", "/" + m["id"])["exit"]["code"] for m in made]
+    assert codes == list(range(20))
+    for identity in ids:
+        workspace.sessions("DELETE", "/" + identity, 204)
 
 
 ASK = r"""
