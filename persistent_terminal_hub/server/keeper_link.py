@@ -86,6 +86,8 @@ class KeeperLink:
         self._attached: set[tuple[str, str]] = set()
         self._lines: dict[tuple[str, str], InputLine] = {}
         self._tasks: set[asyncio.Future[Any]] = set()
+        # What was told of sessions while their journal was being mapped.
+        self._early: dict[str, list[dict[str, Any]]] = {}
         self.reconnects = -1
 
     # -- the connection ------------------------------------------------------------------------------
@@ -187,8 +189,9 @@ class KeeperLink:
         """Map a session's journal and put it into the mirror; None if it is gone already."""
         identity = str(model["id"])
         feed = self._feeds.get(identity)
-        if feed is not None and feed.keeper_subscription_is_of(client):
-            return self._sessions[identity]
+        info = self._sessions.get(identity)
+        if feed is not None and info is not None and feed.keeper_subscription_is_of(client):
+            return info
         feed = feed or Feed()
         self._feeds[identity] = feed
         try:
@@ -196,7 +199,9 @@ class KeeperLink:
         except KeeperError:
             if identity not in self._sessions:
                 self._feeds.pop(identity, None)
+                self._early.pop(identity, None)
             return None
+        model = feed.model or model
         info = self._sessions.get(identity)
         if info is None:
             info = self._sessions[identity] = Info.from_model(model)
@@ -210,6 +215,8 @@ class KeeperLink:
                 self._tell(Change("renamed", info, old_name=renamed_from))
             if info.exit is not None and not ended_before:
                 self._tell(Change("exited", info))
+        for event in self._early.pop(identity, ()):
+            self._on_event(event)
         feed.wake()
         return info
 
@@ -227,6 +234,8 @@ class KeeperLink:
             return
         info = self._sessions.get(identity)
         if info is None:
+            if identity in self._feeds:  # it is being mapped
+                self._early.setdefault(identity, []).append(event)
             return
         if kind == "renamed":
             old, info.name = info.name, str(event["name"])
@@ -295,8 +304,9 @@ class KeeperLink:
 
     # -- finding -------------------------------------------------------------------------------------
     def by_name(self, name: str) -> Info | None:
-        """The session of this name."""
-        return next((info for info in self._sessions.values() if info.name == name), None)
+        """The running session of this name, else the one that was started last."""
+        found = [info for info in self._sessions.values() if info.name == name]
+        return next((info for info in found if info.running), found[-1] if found else None)
 
     # -- output --------------------------------------------------------------------------------------
     def subscribe(self, identity: str, on_wake: Callable[[], None]) -> Subscription:
@@ -406,6 +416,7 @@ class KeeperLink:
             feed = self._feeds.setdefault(identity, Feed())
             # This connection's eventfd dies with it; the mapping stays, and our own comes with the event.
             feed.adopt(client.subscribe(identity))
+            model = feed.model or model
         finally:
             client.close()
         info = self._sessions.get(identity)
@@ -413,15 +424,6 @@ class KeeperLink:
             info = self._sessions[identity] = feed.info = Info.from_model(model)
             self._tell(Change("created", info))
         return info
-
-    def remove_blocking(self, identity: str) -> None:
-        """Forget an ended session; the event loop stands still meanwhile."""
-        client = BlockingClient(self.path)
-        try:
-            client.call("remove", session=identity)
-        finally:
-            client.close()
-        self._removed(identity)
 
     async def annotate(self, identity: str, meta: dict[str, Any]) -> None:
         """Let the keeper keep something with a session."""
