@@ -9,7 +9,6 @@ import secrets
 import struct
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,6 +115,7 @@ async def test_slow_client_types_and_jumps_ahead(workspace: Workspace) -> None:
     async with Relay(workspace.port) as relay:
         relay.bytes_per_second = 1_000_000
         async with viewer(workspace, session, port=relay.port) as v:
+
             def behind() -> int:
                 end = workspace.blocking.call("get", session=session).header["session"]["end"]
                 return int(end) - (v.place or 0)
@@ -231,30 +231,26 @@ async def test_a_newer_connection_takes_over(workspace: Workspace) -> None:
     await second.close()
 
 
-async def test_full_screen_program_is_asked_to_redraw(tmp_path: Path) -> None:
-    """Without an emulator a keyframe of the alternate screen is not exact; the program draws anew."""
-    program = tmp_path / "screen.py"
+async def test_full_screen_program_is_asked_to_redraw(workspace: Workspace) -> None:
+    """What the journal forgot was never overwritten, so the keyframe is not exact; the program draws anew."""
+    program = workspace.folder / "screen.py"
     program.write_text(
         "import os, signal, sys, time\n"
         "n = 0\n"
         "def draw(*_):\n"
-        "    global n; n += 1; os.write(1, b'\\x1b[HDRAWN %d %d\\x1b[K' % (n, os.get_terminal_size().lines))\n"
-        "os.write(1, b'\\x1b[?1049h')\n"
+        "    global n; n += 1\n"
+        "    os.write(1, b'\\x1b[HDRAWN %d %d\\x1b[K' % (n, os.get_terminal_size().lines))\n"
         "for i in range(9000): os.write(1, b'\\x1b[%d;1Hfill %d' % (2 + i % 20, i))\n"
+        "os.write(1, b'\\x1b[?1049h')\n"
         "signal.signal(signal.SIGWINCH, draw)\n"
         "os.write(1, b'full')\n"
         "while True: time.sleep(10)\n"
     )
-    made = Workspace(tmp_path, env={"PTH_NODE": "/nonexistent", "PATH": "/usr/sbin:/sbin:/bin"})
-    try:
-        session = made.create(sys.executable, str(program), capacity=64 * 1024)
-        made.printed(session, 100_000)
-        async with viewer(made, session) as v:
-            await v.until(lambda: v.seen.count(b"DRAWN") >= 1, 15)
-            await v.until(lambda: b"DRAWN" in v.seen and b" 24\x1b[K" in v.seen)
-            assert v.sizes and set(v.sizes) == {(24, 80)}  # not recorded as a resize
-    finally:
-        made.stop()
+    session = workspace.create(sys.executable, str(program), capacity=64 * 1024)
+    workspace.printed(session, 100_000)
+    async with viewer(workspace, session) as v:
+        await v.until(lambda: b"DRAWN" in v.seen and b" 24\x1b[K" in v.seen, 15)
+        assert set(v.sizes) == {(24, 80)}  # not recorded as a resize
 
 
 # Who does not get in, and who is put out ------------------------------------------------------------
