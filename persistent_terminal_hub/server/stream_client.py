@@ -281,10 +281,9 @@ class StreamClient:
         if action.epoch != self._room.view.epoch:
             return  # typed for a process that is gone
         metrics.BYTES_IN.inc(len(action.data))
-        # First the keystroke, then what it means for others.
-        self._room.input(self, action.seq, action.data).add_done_callback(self._taken)
         if action.data:
-            self._room.typed(self)
+            self._room.typed(self)  # first the size of the window that is typed into, then what is typed
+        self._room.input(self, action.seq, action.data).add_done_callback(self._taken)
 
     def _taken(self, answer: asyncio.Future[int]) -> None:
         """The keeper has a piece of input, or never will."""

@@ -97,6 +97,16 @@ class Workspace:
         """A session that prints counted lines."""
         return self.create("/bin/sh", "-c", f"seq -f %014.0f 0 {lines - 1} | cat; {then}", **fields)
 
+    def printed(self, session: str, end: int = 1) -> None:
+        """Wait until a session has printed so much, and nothing more comes."""
+
+        def quiet() -> bool:
+            before = self.blocking.call("get", session=session).header["session"]["end"]
+            time.sleep(0.1)
+            return before == self.blocking.call("get", session=session).header["session"]["end"] >= end
+
+        until(quiet, 20)
+
     def url(self, session: str, port: int | None = None) -> str:
         return f"ws://127.0.0.1:{port or self.port}/persistent-terminals/ws/sessions/{session}"
 
@@ -259,7 +269,7 @@ class Viewer:
                     await self._changed.wait()
 
     async def live(self) -> None:
-        await self.until(lambda: self.state == "live" and self.place is not None)
+        await self.until(lambda: self.state == "live" and not self.stream._output.missing)
 
     def type(self, data: bytes) -> None:
         self.do(self.stream.type(data))
