@@ -13,20 +13,20 @@ from typing import Final
 #: No question is longer; an unfinished sequence that is gets passed on.
 MAX_QUESTION: Final = 4096
 
-# Finished: CSI, OSC, DCS, other strings, short escapes. ESC inside a string ends it, as in xterm.
-_SEQUENCE: Final = re.compile(
-    rb"\x1b\[(?P<csi>[\x20-\x3f]*[\x40-\x7e])"
-    rb"|\x1b\](?P<osc>[^\x07\x18\x1a\x1b]*)(?:\x07|\x1b\\)"
-    rb"|\x1bP(?P<dcs>[^\x18\x1a\x1b]*)\x1b\\"
-    rb"|\x1b[X^_](?P<apc>[^\x18\x1a\x1b]*)\x1b\\"
-    rb"|(?P<short>\x1b[Z])"
-    rb"|(?P<enq>\x05)"
+# Finished: CSI, OSC, DCS, other strings, DECID. ESC inside a string ends it, as in xterm. It begins with one
+# certain byte, so that text without it is passed over fast, and leaves out what most CSI are: colours, moves.
+_BODY: Final = (
+    rb"\x1b(?:\[(?![0-9;:]*[@-Z`abd-mo-qsu-wyz])(?P<csi>[\x20-\x3f]*[\x40-\x7e])"
+    rb"|\](?P<osc>[^\x07\x18\x1a\x1b]*)(?:\x07|\x1b\\)"
+    rb"|P(?P<dcs>[^\x18\x1a\x1b]*)\x1b\\"
+    rb"|[X^_](?P<apc>[^\x18\x1a\x1b]*)\x1b\\"
+    rb"|Z)"
 )
+_SEQUENCE: Final = re.compile(_BODY)
+_SEQUENCE_OR_ENQ: Final = re.compile(_BODY + rb"|\x05")
 # The beginning of one at the end of the data, or of a character in UTF-8.
-_OPEN: Final = re.compile(
-    rb"(?:\x1b(?:\[[\x20-\x3f]*|[\]PX^_][^\x07\x18\x1a\x1b]*\x1b?|[\x20-\x2f]*)?"
-    rb"|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z"
-)
+_OPEN: Final = re.compile(rb"\x1b(?:\[[\x20-\x3f]*|[\]PX^_][^\x07\x18\x1a\x1b]*\x1b?|[\x20-\x2f]*)?\Z")
+_OPEN_CHARACTER: Final = re.compile(rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z")
 _STRING_END: Final = re.compile(rb"[\x07\x18\x1a\x1b]")
 _CSI_QUESTION: Final = re.compile(
     rb"[>=]?0*c"  # DA1, DA2, DA3
@@ -55,6 +55,20 @@ def is_question(match: re.Match[bytes]) -> bool:
     if match["apc"] is not None:
         return _APC_QUESTION.fullmatch(match["apc"]) is not None
     return True  # DECID, ENQ
+
+
+def _open_at(text: bytes, last: int) -> int:
+    """Where something begins that the data does not finish; -1 if nothing does."""
+    escape = text.rfind(b"\x1b", last)
+    if escape >= 0:
+        # The last ESC may be the first half of a string's end: then the one before began the string.
+        before = text.rfind(b"\x1b", last, escape)
+        for at in (before, escape):
+            if at >= 0 and _OPEN.match(text, at):
+                return at
+    tail = max(last, len(text) - 3)
+    character = _OPEN_CHARACTER.search(text, tail)
+    return character.start() if character else -1
 
 
 class Queries:
@@ -103,18 +117,19 @@ class Queries:
             self.inside = False
             last = end.start()
         cuts: list[tuple[int, int]] = []
-        for match in _SEQUENCE.finditer(text, last):
+        pattern = _SEQUENCE_OR_ENQ if b"\x05" in text else _SEQUENCE
+        for match in pattern.finditer(text, last):
             last = match.end()
             if is_question(match):
                 cuts.append(match.span())
                 found.append(match[0])
             else:
                 self._note(match)
-        begin = _OPEN.search(text, last)
-        if begin is not None:
-            if len(text) - begin.start() <= MAX_QUESTION:
-                self._held = text[begin.start() :]
-                text = text[: begin.start()]
+        begin = _open_at(text, last)
+        if begin >= 0:
+            if len(text) - begin <= MAX_QUESTION:
+                self._held = text[begin:]
+                text = text[:begin]
             else:
                 self.inside = True
         return text, cuts

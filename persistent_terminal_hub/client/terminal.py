@@ -123,7 +123,9 @@ class Terminal:
             self._state(event.state)
         elif isinstance(event, ev.SkippedOutput):
             if not self._tty_out:
-                self._note(f"{event.stop - event.start} bytes of output were skipped.")
+                # Even when told to be quiet: whoever reads the output must know that it has a hole.
+                skipped = event.stop - event.start
+                print(f"[{skipped} bytes of output were skipped.]", file=sys.stderr, flush=True)
         elif isinstance(event, ev.InputDropped):
             why = {"read_only": "you only watch", "full": "too much was waiting"}.get(
                 event.reason, event.reason
