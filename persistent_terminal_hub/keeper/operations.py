@@ -68,7 +68,7 @@ class Operations:
             )
         else:
             if answer is not None:
-                connection.send({"re": reply_to, "ok": True, **answer})
+                connection.send({"re": reply_to, "ok": True, **answer}, lazy=name == "input")
 
     def forget(self, connection: int) -> None:
         """A connection is gone: nobody of it is attached, nobody of it is to be woken."""

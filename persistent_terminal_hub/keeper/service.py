@@ -24,6 +24,8 @@ RECEIVE_BYTES = 64 * 1024
 OUT_PAUSE = 256 * 1024
 # ... and is let go when even the events it asked for have grown to this.
 OUT_MOST = 4 * 1024 * 1024
+# An answer that nobody waits for is sent so much later, or together with whatever is sent before.
+LAZY_SECONDS = 0.002
 
 
 class Connection:
@@ -36,6 +38,7 @@ class Connection:
         self._decoder = wire.Decoder()
         self._out: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self._out_bytes = 0
+        self._lazy = False  # all that is in `_out` may wait for its timer
         self._interest = READ
         self._postponed = False
         self.number = number
@@ -95,8 +98,14 @@ class Connection:
         self.close()
 
     # -- out -----------------------------------------------------------------------------------------
-    def send(self, header: wire.Header, payload: bytes = b"", fds: tuple[int, ...] = ()) -> None:
-        """Send a frame, now or when the client reads; ``fds`` are closed when they are sent."""
+    def send(
+        self, header: wire.Header, payload: bytes = b"", fds: tuple[int, ...] = (), *, lazy: bool = False
+    ) -> None:
+        """Send a frame, now or when the client reads; ``fds`` are closed when they are sent.
+
+        A ``lazy`` one gives way to what is more urgent: an acknowledgement of a keystroke would wake the
+        server just when the processor is needed for its echo.
+        """
         if not self.open:
             _close_all(fds)
             return
@@ -115,13 +124,22 @@ class Connection:
             )
         self._out.append((memoryview(data), fds))
         self._out_bytes += len(data)
-        if len(self._out) == 1:
+        if lazy and (self._lazy or len(self._out) == 1):
+            if not self._lazy:
+                self._lazy = True
+                self._loop.call_later(LAZY_SECONDS, self._flush_lazy)
+        elif self._lazy or len(self._out) == 1:
             self._flush()
         if self._out_bytes > OUT_MOST:
             log.say("A client of the keeper does not read what it asked for; it is let go.")
             self.close()
 
+    def _flush_lazy(self) -> None:
+        if self.open and self._lazy:
+            self._flush()
+
     def _flush(self) -> None:
+        self._lazy = False
         try:
             while self._out:
                 data, fds = self._out[0]
@@ -149,7 +167,7 @@ class Connection:
         if not self.open:
             return
         paused = self._postponed or self._out_bytes > OUT_PAUSE
-        interest = (0 if paused else READ) | (WRITE if self._out else 0)
+        interest = (0 if paused else READ) | (WRITE if self._out and not self._lazy else 0)
         if interest != self._interest:
             self._interest = interest
             self._loop.modify(self._sock.fileno(), interest)

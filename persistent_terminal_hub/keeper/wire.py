@@ -29,6 +29,10 @@ class WireError(Exception):
     """What arrived is not our protocol; the connection cannot go on."""
 
 
+# Made once: json.dumps would make an encoder for each message.
+_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
 class Frame(NamedTuple):
     """One message."""
 
@@ -38,7 +42,7 @@ class Frame(NamedTuple):
 
 def encode(header: Header, payload: bytes = b"") -> bytes:
     """A frame as bytes."""
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    text = _to_json(header).encode("utf-8", "surrogatepass")
     if len(text) > MAX_HEADER or len(payload) > MAX_PAYLOAD:
         raise WireError(
             f"A message has {len(text)} + {len(payload)} bytes; {MAX_HEADER} + {MAX_PAYLOAD} are the most."

@@ -128,6 +128,7 @@ class StreamClient:
         self._loop = loop
         self._stream = ServerStream(loop.time(), limits)
         self._timer: asyncio.TimerHandle | None = None
+        self._bytes_in = self._bytes_out = 0  # since the metrics were told
         self._counted = (0, 0)  # jumps and stalls that the metrics know
         self._attach: tuple[str, float, int] | None = None  # kind, since, what it must reach
         self._admitted = False
@@ -138,8 +139,9 @@ class StreamClient:
     def receive(self, frame: str | bytes) -> None:
         """A frame from the client."""
         self._do(self._stream.receive(frame, self._loop.time()))
-        if self._admitted:
-            self._pump.kick(self)
+        # Input makes nothing ready to be sent; but for a client that lags, its patience begins to count.
+        if self._admitted and (isinstance(frame, str) or self._stream.cursor.place != self._room.reader.head):
+            self.kick()
 
     def drained(self) -> None:
         """The socket takes bytes again."""
@@ -239,7 +241,7 @@ class StreamClient:
     def _send_data(self, action: SendData) -> None:
         if self._transport.send_journal(self._room.reader, action.start, action.stop):
             self._stream.sent(action.stop, self._loop.time())
-            metrics.BYTES_OUT.inc(action.stop - action.start)
+            self._bytes_out += action.stop - action.start
         # Else the journal overtook us: the next pull sees that, because the view is brought up to date.
 
     def _send_fetched(self, action: SendFetched) -> None:
@@ -280,7 +282,7 @@ class StreamClient:
     def _write_input(self, action: WriteInput) -> None:
         if action.epoch != self._room.view.epoch:
             return  # typed for a process that is gone
-        metrics.BYTES_IN.inc(len(action.data))
+        self._bytes_in += len(action.data)
         if action.data:
             self._room.typed(self)  # first the size of the window that is typed into, then what is typed
         self._room.input(self, action.seq, action.data).add_done_callback(self._taken)
@@ -331,6 +333,9 @@ class StreamClient:
     def _count(self) -> None:
         cursor = self._stream.cursor
         jumps, stalls = self._counted
+        metrics.BYTES_IN.inc(self._bytes_in)
+        metrics.BYTES_OUT.inc(self._bytes_out)
+        self._bytes_in = self._bytes_out = 0
         metrics.JUMPS.inc(cursor.jumps - jumps)
         metrics.STALLS.inc(cursor.stalls - stalls)
         self._counted = (cursor.jumps, cursor.stalls)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from typing import Any, Final
@@ -65,6 +66,10 @@ class StreamService:
 
 async def start(settings: dict[str, Any]) -> None:
     """Begin; called once, in the server's event loop."""
+    # What a Jupyter server consists of stays for ever; a collector that looks through it again and again
+    # stops every terminal for tens of milliseconds.
+    gc.collect()
+    gc.freeze()
     service = settings[SETTING] = StreamService(settings["terminal_manager"])
     if await service.ready():
         try:

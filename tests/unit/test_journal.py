@@ -219,3 +219,20 @@ def test_offsets_beyond_32_bits(monkeypatch: pytest.MonkeyPatch, pair: tuple[Jou
     journal.append(b"hello" * 1000)
     assert reader.read(start + 4995).data == b"hello"
     assert reader.read(0).start == journal.floor > start - journal.capacity
+
+
+def test_read_into_fills_or_says_that_it_was_overtaken() -> None:
+    journal = Journal(64 * 1024)
+    reader = Reader(journal.fd)
+    journal.append(bytes(range(256)) * 250)
+    journal.append(b"z" * 3000)  # around the end of the ring
+    target = bytearray(4000)
+    assert reader.read_into(63_000, memoryview(target)[:4000])
+    assert bytes(target) == (bytes(range(256)) * 250 + b"z" * 3000)[63_000:67_000]
+    journal.append(b"y" * 64_000)
+    assert not reader.read_into(63_000, memoryview(target)[:1000])
+    count = reader.resize_count
+    journal.record_resize(10, 5)
+    assert reader.resize_count == count + 1
+    reader.close()
+    journal.close()

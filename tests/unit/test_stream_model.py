@@ -8,9 +8,9 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stream_sim import QUERY, SMALL, Client, Host, Keeper, World
 
 from persistent_terminal_hub.protocol.codes import Limits
+from tests.unit.stream_sim import QUERY, SMALL, Client, Host, Keeper, World
 
 PATIENT = replace(SMALL, lag_min=10**9)  # nobody is moved ahead for lagging
 ALPHABET = bytes(range(32, 127)) + b"\x1b\xff\x00\n" + bytes([QUERY])
