@@ -22,8 +22,9 @@ from tests.support.stack import Stack
 
 KILLS = int(os.environ.get("PTH_TEST_KILLS", "6"))
 CUTS = 25
+AWAY = float(os.environ.get("PTH_TEST_HUB_AWAY_SECONDS", "5"))
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300 + KILLS * 20)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(300 + KILLS * 20 + int(AWAY))]
 
 PROGRAM = """
 import os, select, sys, time, tty
@@ -153,11 +154,10 @@ async def test_the_line_is_cut_at_random(stack: Stack) -> None:
 
 async def test_the_hub_is_away_and_the_server_is_killed(stack: Stack) -> None:
     """PTH_TEST_HUB_AWAY_SECONDS=400 shows it beyond the 300 s that JupyterHub's own cache lasts."""
-    away = float(os.environ.get("PTH_TEST_HUB_AWAY_SECONDS", "5"))
 
     async def disturb() -> None:
         stack.take_hub_away()
-        await asyncio.sleep(away)
+        await asyncio.sleep(AWAY)
         await asyncio.to_thread(kill_server, stack)
         await asyncio.sleep(12)
 
