@@ -117,7 +117,7 @@ def _set_private(modes: Modes, number: int, on: bool, at: int) -> None:
 
 
 def _places(lead: bytes, data: bytes) -> Iterator[int]:
-    """Where a byte stands. `find` is a hundred times quicker than an expression's own search for its start."""
+    """Where a byte stands. A regular expression's own search for its start takes a hundred times longer."""
     at = data.find(lead)
     while at >= 0:
         yield at
