@@ -92,7 +92,9 @@ class Sessions:
         return session
 
     def _named(self, name: str) -> Session | None:
-        return next((session for session in self._all.values() if session.name == name), None)
+        """The running session of this name, else the one that was started last."""
+        found = [session for session in self._all.values() if session.name == name]
+        return next((session for session in found if session.exit is None), found[-1] if found else None)
 
     def _check_name(self, name: object) -> str:
         if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -100,12 +102,13 @@ class Sessions:
                 "invalid_name",
                 "A session's name has 1 to 64 letters, digits, '_', '.' or '-', the first a letter or digit.",
             )
-        if self._named(name) is not None:
+        holder = self._named(name)
+        if holder is not None and holder.exit is None:  # an ended one holds nothing
             raise Refused("exists", f"There is a session {name!r} already.")
         return name
 
     def _free_name(self) -> str:
-        taken = {session.name for session in self._all.values()}
+        taken = {session.name for session in self._all.values() if session.exit is None}
         return next(name for name in map(str, itertools.count(1)) if name not in taken)
 
     # -- making --------------------------------------------------------------------------------------

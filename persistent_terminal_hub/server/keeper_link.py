@@ -23,7 +23,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from persistent_terminal_hub.keeper.client import (
     BlockingClient,
@@ -35,6 +35,7 @@ from persistent_terminal_hub.keeper.journal import JournalError
 
 from .keeper_input import InputLine, SessionOver
 from .keeper_mirror import Change, ChangeKind, Feed, Info, Subscription
+from .keeper_requests import Attachment, KeeperRequests, ignore
 
 __all__ = [
     "Attachment",
@@ -58,34 +59,22 @@ SILENT_ATTEMPTS = 20
 ENDED_KEPT = 100
 
 
-class Attachment(NamedTuple):
-    """What the keeper says when a client is attached."""
-
-    ack: int  # the last input of this client that was accepted
-    epoch: int
-    start: int
-    end: int
-    cols: int
-    rows: int
-
-
-class KeeperLink:
+class KeeperLink(KeeperRequests):
     """See the module. ``start`` brings a keeper up when nothing answers at ``path``, where we may do so."""
 
     def __init__(self, path: Path, start: Callable[[], Awaitable[None]] | None = None) -> None:
+        super().__init__()
         self.path = path
         self._start_keeper = start
-        self._client: Client | None = None
         self._ready = asyncio.Event()
         self._lost = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._feeds: dict[str, Feed] = {}
-        self._sessions: dict[str, Info] = {}
         self.sessions: Mapping[str, Info] = MappingProxyType(self._sessions)
         self._callbacks: list[Callable[[Change], None]] = []
-        self._attached: set[tuple[str, str]] = set()
-        self._lines: dict[tuple[str, str], InputLine] = {}
         self._tasks: set[asyncio.Future[Any]] = set()
+        # What was told of sessions while their journal was being mapped.
+        self._early: dict[str, list[dict[str, Any]]] = {}
         self.reconnects = -1
 
     # -- the connection ------------------------------------------------------------------------------
@@ -163,7 +152,7 @@ class KeeperLink:
         # Events that come while the list is read are newer than the list: keep them until it is taken in.
         early: list[dict[str, Any]] = []
         await client.watch(early.append)
-        _ignore(client.send("configure", ended_kept=ENDED_KEPT))
+        ignore(client.send("configure", ended_kept=ENDED_KEPT))
         models = await client.list()
         known = {model["id"] for model in models}
         for identity in [key for key in self._sessions if key not in known]:
@@ -177,7 +166,7 @@ class KeeperLink:
             raise KeeperGone("The connection to the keeper is lost.")
         self.reconnects += 1
         for identity, name in self._attached:
-            _ignore(client.send("attach", session=identity, client=name))
+            ignore(client.send("attach", session=identity, client=name))
         for line in list(self._lines.values()):
             line.resend()
         self._ready.set()
@@ -187,8 +176,9 @@ class KeeperLink:
         """Map a session's journal and put it into the mirror; None if it is gone already."""
         identity = str(model["id"])
         feed = self._feeds.get(identity)
-        if feed is not None and feed.keeper_subscription_is_of(client):
-            return self._sessions[identity]
+        info = self._sessions.get(identity)
+        if feed is not None and info is not None and feed.keeper_subscription_is_of(client):
+            return info
         feed = feed or Feed()
         self._feeds[identity] = feed
         try:
@@ -196,7 +186,9 @@ class KeeperLink:
         except KeeperError:
             if identity not in self._sessions:
                 self._feeds.pop(identity, None)
+                self._early.pop(identity, None)
             return None
+        model = feed.model or model
         info = self._sessions.get(identity)
         if info is None:
             info = self._sessions[identity] = Info.from_model(model)
@@ -210,6 +202,8 @@ class KeeperLink:
                 self._tell(Change("renamed", info, old_name=renamed_from))
             if info.exit is not None and not ended_before:
                 self._tell(Change("exited", info))
+        for event in self._early.pop(identity, ()):
+            self._on_event(event)
         feed.wake()
         return info
 
@@ -227,6 +221,8 @@ class KeeperLink:
             return
         info = self._sessions.get(identity)
         if info is None:
+            if identity in self._feeds:  # it is being mapped
+                self._early.setdefault(identity, []).append(event)
             return
         if kind == "renamed":
             old, info.name = info.name, str(event["name"])
@@ -295,8 +291,9 @@ class KeeperLink:
 
     # -- finding -------------------------------------------------------------------------------------
     def by_name(self, name: str) -> Info | None:
-        """The session of this name."""
-        return next((info for info in self._sessions.values() if info.name == name), None)
+        """The running session of this name, else the one that was started last."""
+        found = [info for info in self._sessions.values() if info.name == name]
+        return next((info for info in found if info.running), found[-1] if found else None)
 
     # -- output --------------------------------------------------------------------------------------
     def subscribe(self, identity: str, on_wake: Callable[[], None]) -> Subscription:
@@ -335,56 +332,7 @@ class KeeperLink:
         keeper = self._client
         return keeper.input(identity, client, seq, data) if keeper is not None and keeper.is_open else None
 
-    def answer(self, identity: str, client: str, seq: int, data: bytes) -> None:
-        """Hand over an answer of the server itself: numbers may skip, refusals do not matter."""
-        if self._client is not None and self._client.is_open:
-            fields = {"session": identity, "client": client, "seq": seq, "sparse": True}
-            _ignore(self._client.send("input", data, **fields))
-
-    # -- attachment ----------------------------------------------------------------------------------
-    async def attached(self, identity: str, client: str) -> Attachment:
-        """Note that a client is there; what is known of its input. Raises KeeperError, KeeperGone."""
-        self._attached.add((identity, client))
-        header = await self._attach(identity, client)
-        fields = ("ack", "epoch", "start", "end", "cols", "rows")
-        return Attachment(*(int(header[field]) for field in fields))
-
-    async def _attach(self, identity: str, client: str) -> dict[str, Any]:
-        pair = (identity, client)
-        try:
-            while True:
-                await self.ready()
-                if self._client is None or pair not in self._attached:
-                    raise KeeperGone("The client has left meanwhile.")
-                with contextlib.suppress(KeeperGone):  # connected again: ask again
-                    return (await self._client.call("attach", session=identity, client=client)).header
-        except (KeeperError, KeeperGone):
-            self._attached.discard(pair)
-            raise
-
-    def attach_soon(self, identity: str, client: str) -> None:
-        """The same for a client whose input is not known to the keeper, without waiting."""
-        self._attached.add((identity, client))
-        if self._client is not None and self._client.is_open:
-            _ignore(self._client.send("attach", session=identity, client=client))
-
-    def detached(self, identity: str, client: str) -> None:
-        """Note that a client is gone (it may come back: its input numbers stay known)."""
-        self._attached.discard((identity, client))
-        for key, line in list(self._lines.items()):
-            if key[0] == identity and line.idle and key not in self._attached:
-                del self._lines[key]
-        if self._client is not None and self._client.is_open:
-            _ignore(self._client.send("detach", session=identity, client=client))
-
     # -- operations ----------------------------------------------------------------------------------
-    async def _call(self, op: str, **fields: Any) -> Any:
-        await self.ready()
-        client = self._client
-        if client is None:
-            raise KeeperGone("The connection to the keeper is lost.")
-        return await client.call(op, **fields)
-
     async def create(self, **fields: Any) -> Info:
         """Start a session; the fields are those of the keeper's `create`."""
         reply = await self._call("create", **fields)
@@ -406,6 +354,7 @@ class KeeperLink:
             feed = self._feeds.setdefault(identity, Feed())
             # This connection's eventfd dies with it; the mapping stays, and our own comes with the event.
             feed.adopt(client.subscribe(identity))
+            model = feed.model or model
         finally:
             client.close()
         info = self._sessions.get(identity)
@@ -414,21 +363,6 @@ class KeeperLink:
             self._tell(Change("created", info))
         return info
 
-    def remove_blocking(self, identity: str) -> None:
-        """Forget an ended session; the event loop stands still meanwhile."""
-        client = BlockingClient(self.path)
-        try:
-            client.call("remove", session=identity)
-        finally:
-            client.close()
-        self._removed(identity)
-
-    async def annotate(self, identity: str, meta: dict[str, Any]) -> None:
-        """Let the keeper keep something with a session."""
-        merged = (await self._call("annotate", session=identity, meta=meta)).header["meta"]
-        if identity in self._sessions:
-            self._sessions[identity].meta = dict(merged)
-
     async def resize(self, identity: str, cols: int, rows: int) -> int:
         """Set the size; the offset from which on it holds."""
         return int((await self._call("resize", session=identity, cols=cols, rows=rows)).header["offset"])
@@ -436,7 +370,7 @@ class KeeperLink:
     def resize_soon(self, identity: str, cols: int, rows: int) -> None:
         """The same without waiting; a session that ends meanwhile does not matter."""
         if self._client is not None and self._client.is_open:
-            _ignore(self._client.send("resize", session=identity, cols=cols, rows=rows))
+            ignore(self._client.send("resize", session=identity, cols=cols, rows=rows))
 
     def redraw_soon(self, identity: str) -> None:
         """Make a full-screen program draw its screen anew."""
@@ -451,36 +385,7 @@ class KeeperLink:
             old, info.name = info.name, name
             self._tell(Change("renamed", info, old_name=old))
 
-    async def signal(self, identity: str, number: int, to: str = "foreground") -> None:
-        """Send a signal to the `foreground` programs, the `shell`, or the whole `session`."""
-        await self._call("signal", session=identity, signal=number, to=to)
-
-    def signal_soon(self, identity: str, number: int, to: str = "foreground") -> None:
-        """The same without waiting."""
-        if self._client is not None and self._client.is_open:
-            _ignore(self._client.send("signal", session=identity, signal=number, to=to))
-
-    async def end(self, identity: str, reason: str = "terminated", grace: float | None = None) -> None:
-        """Ask a session to end: HUP, then TERM, then KILL. The change `exited` follows."""
-        await self._call("end", session=identity, reason=reason, grace=grace)
-
     async def remove(self, identity: str) -> None:
         """Forget a session that has ended."""
         await self._call("remove", session=identity)
         self._removed(identity)
-
-    async def refresh(self, identity: str) -> Info:
-        """Ask the keeper for what no event tells: clocks, directory, foreground program. Raises KeyError."""
-        model = (await self._call("get", session=identity)).header["session"]
-        info = self._sessions[identity]
-        info.update(model)
-        return info
-
-    async def stats(self) -> dict[str, Any]:
-        """The keeper's counters."""
-        return dict((await self._call("stats")).header)
-
-
-def _ignore(future: asyncio.Future[Any]) -> None:
-    """Take note of a failure that does not matter."""
-    future.add_done_callback(lambda done: None if done.cancelled() else done.exception() and None)

@@ -135,6 +135,8 @@ class Feed:
         self._subscriptions: list[Subscription] = []
         self._head = 0
         self._removed = False
+        #: The session as it was when the journal was mapped.
+        self.model: dict[str, Any] | None = None
 
     @property
     def reader(self) -> Reader:
@@ -162,11 +164,15 @@ class Feed:
         if self._client is client:
             return
         mapped = await client.subscribe(identity, self.wake)
+        if self._removed:  # meanwhile
+            mapped.close()
+            return
         self._client = client
         self.adopt(mapped)
 
     def adopt(self, mapped: KeeperSubscription) -> None:
         """Take a mapping over; the one before is closed."""
+        self.model = mapped.session
         before, self._mapped = self._mapped, mapped
         if before is not None:
             before.close()

@@ -87,8 +87,6 @@ class PersistentTerminalManager(TerminalManager):
         self._name(fields, fields["name"])
         self._count_one_more()
         try:
-            for identity in self._ended_named(fields["name"]):
-                self.link.remove_blocking(identity)
             info = self.link.create_blocking(**fields)
         except (KeeperError, OSError) as error:
             raise refusal(error) from error
@@ -166,8 +164,6 @@ class PersistentTerminalManager(TerminalManager):
         try:
             while True:
                 self._name(fields, name)
-                for identity in self._ended_named(fields["name"]):
-                    await self.link.remove(identity)
                 try:
                     info = await self.link.create(**fields)
                 except KeeperError as error:
@@ -214,8 +210,6 @@ class PersistentTerminalManager(TerminalManager):
         if name != former:
             self._check_free(name)
             try:
-                for identity in self._ended_named(name):
-                    await self.link.remove(identity)
                 await self.link.rename(session.id, name)
                 names_before = [n for n in session.info.meta.get("former", []) if n not in (name, former)]
                 await self.link.annotate(session.id, {"former": [*names_before, former][-FORMER_NAMES:]})
@@ -332,10 +326,6 @@ class PersistentTerminalManager(TerminalManager):
                 f"This workspace runs {running} sessions; its limit is {self.max_sessions}.",
                 "End a session that you no longer need, then try again.",
             )
-
-    def _ended_named(self, name: str) -> list[str]:
-        """Ended sessions that still hold a name; a new session of that name takes their place."""
-        return [s.id for s in self.by_id.values() if s.term_name == name and not s.info.running]
 
     def _check_free(self, name: str) -> None:
         if not names.is_valid(name):

@@ -27,8 +27,10 @@ INPUT_PIECE = 64 * 1024
 INPUT_HIGH_WATER = 1024 * 1024
 #: The server's own client id for answers; the number of an answer is its question's offset.
 ANSWERER = "server"
-#: A question older than this was given up by the program, and an answer would be taken for typing.
+#: A program that goes on after a question this old has given up, and would take an answer for typing.
 ANSWER_SECONDS = 5.0
+#: Questions that are asked together are not longer than this.
+ANSWER_TAIL = 512
 
 
 def now() -> datetime:
@@ -247,11 +249,16 @@ class PersistentPty(PtyWithClients):
 
     def _recogniser_at_start(self) -> Recogniser | None:
         """A program may wait for an answer since before this server was there."""
-        info = self.info
+        info, reader = self.info, self.subscription.reader
         if info.unattended_from is None:
             return None
-        recent = info.output_at is None or time.time() - info.output_at < ANSWER_SECONDS
-        return Recogniser(info.unattended_from if recent else self.subscription.reader.head)
+        if info.output_at is None or time.time() - info.output_at < ANSWER_SECONDS:
+            return Recogniser(info.unattended_from)
+        # One that printed nothing after its question still waits; another has given up long ago.
+        head = reader.head
+        last = reader.read(max(info.unattended_from, head - ANSWER_TAIL))
+        found = Recogniser(last.start).feed(last.data)
+        return Recogniser(last.start if found and found[-1].offset == head else head)
 
     def _woken(self) -> None:
         head = self.subscription.reader.head

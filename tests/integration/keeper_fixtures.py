@@ -50,7 +50,15 @@ class KeeperProcess:
         command = [sys.executable, "-m", "persistent_terminal_hub.keeper", "--grace", str(grace), "--"]
         with self.log_path.open("ab") as log:
             self.popen = subprocess.Popen([*command, *(server or ("sleep", "1000"))], env=full, stderr=log)
-        until(self.socket.exists)
+        until(self._listens)
+
+    def _listens(self) -> bool:
+        # The file is there a moment before anybody listens.
+        try:
+            BlockingClient(self.socket).close()
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
 
     def connect(self) -> BlockingClient:
         client = BlockingClient(self.socket)

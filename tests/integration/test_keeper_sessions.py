@@ -79,7 +79,7 @@ def test_size_foreground_names_and_events(keeper: KeeperProcess) -> None:
     assert client.call("get", session=session).header["session"]["busy"]
     offset = client.call("resize", session=session, cols=120, rows=40).header["offset"]
     assert screen.subscription.reader.resizes()[-1] == (offset, 120, 40)
-    typist.type(b"stty size; exit 3\n")
+    typist.type(b"stty size\n")
     screen.until(b"40 120")
     client.call("rename", session=session, name="other")
     for name, code in (
@@ -91,10 +91,14 @@ def test_size_foreground_names_and_events(keeper: KeeperProcess) -> None:
         with pytest.raises(KeeperError) as caught:
             client.call("create", name=name)
         assert caught.value.code in (code, "invalid")
+    typist.type(b"exit 3\n")
     kinds = [watcher.wait_event(kind, session)["event"] for kind in ("attachment", "resized", "exited")]
     assert kinds == ["attachment", "resized", "exited"]
+    # Its name is free, and leads to the one that runs.
+    another = create(client, "sleep", "100", name="other")
+    assert client.call("get", session="other").header["session"]["id"] == another
     client.call("remove", session=session)
-    assert client.call("list").header["sessions"] == []
+    assert [s["id"] for s in client.call("list").header["sessions"]] == [another]
     with pytest.raises(KeeperError, match="no such session"):
         client.call("get", session=session)
 

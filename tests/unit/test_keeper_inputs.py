@@ -84,3 +84,12 @@ def test_memory_of_clients_is_bounded_and_the_busy_ones_stay() -> None:
         queue.offer("typist", number + 2, b"")
     assert queue.last("typist") == inputs.CLIENTS_REMEMBERED * 2 + 1
     assert queue.last("passer-by 0") == 0
+
+
+def test_numbers_of_a_sparse_client_may_skip() -> None:
+    queue = InputQueue()
+    assert queue.offer("server", 100, b"a", sparse=True) is Verdict.ACCEPTED
+    assert queue.offer("server", 250, b"b", sparse=True) is Verdict.ACCEPTED
+    for seq in (100, 180, 250):
+        assert queue.offer("server", seq, b"c", sparse=True) is Verdict.DUPLICATE
+    assert queue.offer("server", 252, b"d") is Verdict.GAP
