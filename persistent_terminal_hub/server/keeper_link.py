@@ -375,7 +375,7 @@ class KeeperLink(KeeperRequests):
     def redraw_soon(self, identity: str) -> None:
         """Make a full-screen program draw its screen anew."""
         if self._client is not None and self._client.is_open:
-            _ignore(self._client.send("redraw", session=identity))
+            ignore(self._client.send("redraw", session=identity))
 
     async def rename(self, identity: str, name: str) -> None:
         """Give a session another name."""

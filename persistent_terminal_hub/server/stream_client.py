@@ -139,8 +139,8 @@ class StreamClient:
     def receive(self, frame: str | bytes) -> None:
         """A frame from the client."""
         self._do(self._stream.receive(frame, self._loop.time()))
-        # After input too, though it makes nothing ready: what was printed before it must be known now, so that
-        # a client that waits for the output of what it typed is not taken for one that lags.
+        # After input too, though it makes nothing ready: what was printed before it must be known now, so
+        # that a client that waits for the output of what it typed is not taken for one that lags.
         self.kick()
 
     def drained(self) -> None:
