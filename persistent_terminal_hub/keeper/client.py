@@ -102,6 +102,8 @@ class Subscription:
         journal_fd, self._wake_fd = reply.fds
         self._loop = loop
         self._on_close = on_close
+        self._woken: Callable[[], None] = lambda: None
+        self._paused: asyncio.TimerHandle | None = None
         self._number = int(reply.header["subscription"])
         self.session: Event = reply.header["session"]
         try:
@@ -117,8 +119,20 @@ class Subscription:
             self.clear_wake()
             on_wake()
 
+        self._woken = woken
         if self._loop is not None:
             self._loop.add_reader(self._wake_fd, woken)
+
+    def pause(self, seconds: float) -> None:
+        """Be woken again only after so long; what happens meanwhile wakes then. For floods."""
+        if self._loop is not None and self._wake_fd >= 0 and self._paused is None:
+            self._loop.remove_reader(self._wake_fd)
+            self._paused = self._loop.call_later(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        self._paused = None
+        if self._loop is not None and self._wake_fd >= 0:
+            self._loop.add_reader(self._wake_fd, self._woken)
 
     def clear_wake(self) -> None:
         """Consume the wakes so far; do that before reading, so that none is lost."""
@@ -139,6 +153,8 @@ class Subscription:
         if self._wake_fd >= 0:
             if self._loop is not None:
                 self._loop.remove_reader(self._wake_fd)
+            if self._paused is not None:
+                self._paused.cancel()
             os.close(self._wake_fd)
             self._wake_fd = -1
             self.reader.close()

@@ -17,6 +17,12 @@ ChangeKind = Literal[
 ]
 
 
+#: A session that printed more bytes per second than this, measured over so long, is looked at in pauses.
+FLOOD_RATE = 10_000_000
+WINDOW_SECONDS = 0.005
+FLOOD_PAUSE = 0.001
+
+
 @dataclass(slots=True)
 class Info:
     """A session, as far as the server knows it now. Times are wall-clock seconds."""
@@ -117,6 +123,11 @@ class Subscription:
             raise ValueError("The subscription is closed.")
         return self._feed.reader
 
+    @property
+    def flooding(self) -> bool:
+        """Whether there is so much output that what can wait should."""
+        return self._feed is not None and self._feed.flooding
+
     def close(self) -> None:
         """Stop being woken."""
         feed, self._feed = self._feed, None
@@ -134,6 +145,9 @@ class Feed:
         self._mapping: asyncio.Future[None] | None = None
         self._subscriptions: list[Subscription] = []
         self._head = 0
+        self._since = 0.0  # when the time began in which `_grown` was printed
+        self._grown = 0
+        self._flood = False
         self._removed = False
         #: The session as it was when the journal was mapped.
         self.model: dict[str, Any] | None = None
@@ -183,11 +197,29 @@ class Feed:
             return
         head = self.reader.head
         if head != self._head:
+            self._pace(head - self._head)
             self._head = head
             if self.info is not None:
                 self.info.output_at = time.time()
         for subscription in tuple(self._subscriptions):
             subscription.on_wake()
+
+    @property
+    def flooding(self) -> bool:
+        """Whether the program prints more, just now, than anybody reads."""
+        return self._flood and time.monotonic() - self._since < 10 * WINDOW_SECONDS
+
+    def _pace(self, grown: int) -> None:
+        """While a program floods its terminal, look at it once a millisecond and not for each 4 KiB that the
+        kernel hands over: being woken costs more than what it is for."""
+        now = time.monotonic()
+        self._grown += grown
+        passed = now - self._since
+        if passed >= WINDOW_SECONDS:
+            self._flood = self._grown > FLOOD_RATE * passed
+            self._since, self._grown = now, 0
+        if self._flood and self._mapped is not None:
+            self._mapped.pause(FLOOD_PAUSE)
 
     def subscribe(self, on_wake: Callable[[], None]) -> Subscription:
         """Another reader."""

@@ -93,6 +93,10 @@ class Typist:
             self._room.set()
 
 
+#: During a flood, following it is tried again after so long.
+AFTER_FLOOD_SECONDS = 0.1
+
+
 class PersistentPty(PtyWithClients):
     """A session, in the shape that terminado's manager and handlers expect of a terminal.
 
@@ -275,6 +279,11 @@ class PersistentPty(PtyWithClients):
         try:
             reader = self.subscription.reader
         except ValueError:  # closed meanwhile
+            return
+        if self.subscription.flooding:
+            # It would be forgotten before it is of use to anybody, and clients need the time.
+            self._working = True
+            asyncio.get_running_loop().call_later(AFTER_FLOOD_SECONDS, self._work)
             return
         more = self.history.follow(reader)
         recogniser = self._recogniser

@@ -139,9 +139,9 @@ class StreamClient:
     def receive(self, frame: str | bytes) -> None:
         """A frame from the client."""
         self._do(self._stream.receive(frame, self._loop.time()))
-        # Input makes nothing ready to be sent; but for a client that lags, its patience begins to count.
-        if self._admitted and (isinstance(frame, str) or self._stream.cursor.place != self._room.reader.head):
-            self.kick()
+        # After input too, though it makes nothing ready: what was printed before it must be known now, so
+        # that a client that waits for the output of what it typed is not taken for one that lags.
+        self.kick()
 
     def drained(self) -> None:
         """The socket takes bytes again."""

@@ -168,6 +168,7 @@ async def test_two_clients_size_and_responder(workspace: Workspace) -> None:
         await asyncio.gather(a.live(), b.live())
 
         async def size(who: Viewer) -> bytes:
+            await who.until(lambda: a.place == b.place)
             who.seen.clear()
             who.type(b"\n")
             await who.until(lambda: who.seen.count(b"\n") >= 2)
