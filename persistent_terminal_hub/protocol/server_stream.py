@@ -137,7 +137,7 @@ class ServerStream:
         return [WriteInput(self.request.client, self._epoch, seq, data)]
 
     def _want(self, fetch: Fetch) -> list[Action]:
-        if self._fetch is not None or self._fetch_ping is not None:
+        if self._fetch is not None:
             return [Send(Error("busy", "One fetch at a time.", "Wait for its answer, then ask again."))]
         if fetch.stop < fetch.start:
             raise ProtocolError("fetch: from must not be after to.")
@@ -266,7 +266,7 @@ class ServerStream:
     def _pull_fetch(self, view: JournalView) -> Action | None:
         """Fetched bytes go out when the stream itself has nothing to send or no room."""
         fetch = self._fetch
-        if fetch is None:
+        if fetch is None or self._fetch_ping is not None:  # the next one waits until the last was read
             return None
         start = max(fetch.start, view.floor)
         stop = min(fetch.stop, view.head, start + self._limits.fetch)

@@ -300,11 +300,12 @@ def test_fetch_is_bounded_and_one_at_a_time() -> None:
     assert read == act.SendFetched(0, Limits().fetch)
     assert isinstance(done, act.Send) and encode(done.message) == '{"type":"fetched","from":0,"to":262144}'
     assert isinstance(ping, act.Send) and isinstance(ping.message, Ping)
-    (busy,) = server.hear(Fetch(0, 10), 0.0)  # until the pong proves that the bytes were read
+    assert server.hear(Fetch(0, 400_000), 0.0) == []
+    assert not server.pull(0.0)  # it waits until the pong proves that the bytes were read
+    (busy,) = server.hear(Fetch(0, 10), 0.0)
     assert isinstance(busy, act.Send) and isinstance(busy.message, Error)
-    server.hear(Pong(ping.message.id), 0.1)
     server.view.floor = 500_000
-    server.hear(Fetch(0, 400_000), 0.1)
+    server.hear(Pong(ping.message.id), 0.1)
     assert [encode(a.message) for a in server.pull(0.1) if isinstance(a, act.Send)] == [
         '{"type":"fetched","from":0,"to":0}'
     ]
