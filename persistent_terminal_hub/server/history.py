@@ -99,7 +99,9 @@ class History:
 
     def _advance(self, reader: JournalReader, target: int) -> None:
         """Move to a clean place at or after `target`."""
-        chunk = reader.read(self._at, max(target - self._at, 0) + LOOK_AHEAD)
+        # Overtaken, only a place to begin again is needed, and not a copy of all that there is.
+        overtaken = self._at < reader.floor
+        chunk = reader.read(self._at, (PIECE if overtaken else max(target - self._at, 0)) + LOOK_AHEAD)
         if chunk.lost:
             self._overtaken(reader, chunk)
             return

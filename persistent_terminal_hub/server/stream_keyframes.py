@@ -19,6 +19,8 @@ NEAR_ENOUGH: Final = 256 * 1024
 #: be worthless before it is ready, and take the time of whoever prints and reads.
 CALM_BYTES: Final = 128 * 1024
 CALM_SECONDS: Final = 2.0
+#: A keyframe is kept so long after the last client left: many come back, or change the device.
+KEPT_SECONDS: Final = 60.0
 _PIECE: Final = 256 * 1024
 
 
@@ -47,7 +49,8 @@ class KeyframeSource:
         self._reader = reader
         self._redraw = redraw
         self._making: asyncio.Task[Keyframe | None] | None = None
-        self._latest: tuple[int, int, Keyframe] | None = None  # journal's head and resizes then
+        # With the journal's head and number of resizes then.
+        self._latest: tuple[int, int, Keyframe] | None = None if before is None else before._latest
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self.checkpoint: Checkpoint | None = None if before is None else before.checkpoint
@@ -142,3 +145,7 @@ class KeyframeSource:
             self._timer.cancel()
         if self._making is not None:
             await asyncio.wait([self._making])
+        asyncio.get_running_loop().call_later(KEPT_SECONDS, self._forget)
+
+    def _forget(self) -> None:
+        self._latest = None
