@@ -99,6 +99,7 @@ async def test_a_full_journal_gives_a_keyframe(workspace: Workspace) -> None:
     async with viewer(workspace, session) as v:
         await v.until(lambda: v.place is not None and v.place >= end)
         await v.until(lambda: v.keyframes == 1 and counted(end - LINE, end)[:14] in v.seen)
+        assert metric(workspace, 'pth_keyframes_total{exact="true",method="tail"}') >= 1
         floor = workspace.blocking.call("get", session=session).header["session"]["start"]
         v.do(v.stream.fetch(end - 1000, end))
         await v.until(lambda: v.fetches == [(end - 1000, end)])
