@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from persistent_terminal_hub.keeper.journal import Reader
 
+from . import metrics
 from .keyframe import Checkpoint, History, Keyframe, Resize, checkpoint_due
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class KeyframeSource:
             return None
         finally:
             self._making = None
+        metrics.KEYFRAMES.labels(frame.method, str(frame.exact).lower()).inc()
         self._latest = (head, count, frame)
         if frame.exact and frame.offset >= self.checkpoint_at:
             self.checkpoint = frame.checkpoint()
