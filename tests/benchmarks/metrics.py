@@ -179,6 +179,11 @@ def attach(bench: Bench) -> None:
                 bench.results.add(metric, peer.name, (time.monotonic() - start) * 1e3)
                 terminal.drain(0.1, 2)
                 bench.results.add(metric + "_bytes", peer.name, terminal.received)
+                # Something new, so that the next attach finds nothing that was made for this one.
+                command, newer = bench.work.marker()
+                terminal.command(command)
+                terminal.read_until(newer, 10)
+                prepared[peer.name] = (name, newer)
             finally:
                 terminal.close()
 
