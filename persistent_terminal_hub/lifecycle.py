@@ -1,0 +1,1 @@
+"""The life of a session as a pure state machine."""

@@ -1,0 +1,1 @@
+"""JSON web tokens (EdDSA): issue, verify, JWKS. One purpose each."""
