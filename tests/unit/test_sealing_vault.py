@@ -104,7 +104,7 @@ def test_known_keys_serve_while_vault_is_sealed(vault: FakeVault) -> None:
     now[0] += KEPT_SECONDS
     assert sealer.open(envelope, owner="a", purpose="b") == b"x"
     assert sealer.is_current(envelope)
-    with pytest.raises(SealingError, match="InternalServerError|VaultDown"):
+    with pytest.raises(SealingError, match=r"InternalServerError|VaultDown"):
         VaultKeys(vault.place("kv")).current()
 
 
