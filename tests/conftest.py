@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.postgres import find_programs
+
 pytest_plugins = ["tests.ran_for_real"]
 
 CHROMIUM = os.environ.get("PTH_TEST_CHROMIUM") or shutil.which("chromium") or ""
@@ -35,6 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "browser": (Path(CHROMIUM).exists() if CHROMIUM else False, "no Chromium (Debian: chromium)"),
         "netns": (os.geteuid() == 0 and bool(shutil.which("ip")), "needs root and iproute2"),
         "oidc": (True, ""),
+        "postgres": (find_programs() is not None, "no PostgreSQL (Debian: postgresql)"),
     }
     for item in items:
         for mark, (present, why) in have.items():

@@ -1,8 +1,8 @@
 """A pytest plugin: says which tests ran against real parts, and can insist on it.
 
-Tests marked `docker`, `browser`, `netns` or `oidc` need something that a machine may lack, and skip
-themselves then. The summary tells how many did and why. With PTH_TEST_REQUIRE_ALL=1, which .ci/run
-sets, a run in which one of them was skipped fails. Load it with `pytest_plugins = ["ran_for_real"]`.
+Tests marked `docker`, `browser`, `netns`, `oidc` or `postgres` need something that a machine may lack,
+and skip themselves then. The summary tells how many did and why. With PTH_TEST_REQUIRE_ALL=1, which
+.ci/run sets, a run in which one of them was skipped fails. Load it with `pytest_plugins = ["ran_for_real"]`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ REAL_PARTS = {
     "browser": "Chromium",
     "netns": "a dockerd in its own network namespace",
     "oidc": "an OpenID Connect provider",
+    "postgres": "PostgreSQL",
 }
 REQUIRE_ALL = "PTH_TEST_REQUIRE_ALL"
 
