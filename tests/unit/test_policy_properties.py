@@ -51,8 +51,8 @@ WORKSPACES = st.builds(
 )  # fmt: skip
 RUNNING = WORKSPACES.map(lambda facts: replace(facts, state="running"))
 
-many = hypothesis_settings(max_examples=150, deadline=None)
-few = hypothesis_settings(max_examples=40, deadline=None)
+many = hypothesis_settings(max_examples=100, deadline=None)
+few = hypothesis_settings(max_examples=30, deadline=None)
 
 
 def harm(actions: list[Action]) -> set[tuple[type, str]]:
