@@ -29,6 +29,7 @@ from persistent_terminal_hub.hub.object_names import LABEL_CONFIG, LABEL_IMAGE
 from persistent_terminal_hub.hub.progress import Progress
 from persistent_terminal_hub.hub.spawner_base import WorkspaceObjects
 from persistent_terminal_hub.hub.subnets import SubnetsExhausted, workspace_address
+from persistent_terminal_hub.hub.workspace_rules import rules_environment
 
 
 class WorkspaceStart(WorkspaceObjects):
@@ -240,5 +241,6 @@ class WorkspaceStart(WorkspaceObjects):
             PTH_MAX_SESSIONS=str(session.max_per_workspace),
             PTH_PTY_COLS=str(pty.cols),
             PTH_PTY_ROWS=str(pty.rows),
+            **rules_environment(self.settings, self),
         )
         return {name: str(value) for name, value in env.items()}
