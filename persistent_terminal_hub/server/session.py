@@ -82,12 +82,10 @@ class Typist:
         self._waiting += len(data)
         if self._waiting > INPUT_HIGH_WATER:
             self._room.clear()
-        future = self._link.input(self._session, self._client, self._seq, data)
-        future.add_done_callback(lambda done: self._taken(done, len(data)))
+        # Should the session have ended, nobody is left to read it.
+        self._link.input(self._session, self._client, self._seq, data, lambda _: self._taken(len(data)))
 
-    def _taken(self, done: asyncio.Future[int], count: int) -> None:
-        if not done.cancelled():
-            done.exception()  # the session has ended: nobody is left to read it
+    def _taken(self, count: int) -> None:
         self._waiting -= count
         if self._waiting <= INPUT_HIGH_WATER // 2:
             self._room.set()

@@ -110,9 +110,9 @@ class SessionRoom:
         if len(self.attachments) > 1:
             self.attachments.active(client.name)
 
-    def input(self, client: StreamClient, seq: int, data: bytes) -> asyncio.Future[int]:
+    def input(self, client: StreamClient, seq: int, data: bytes) -> None:
         """Hand input to the keeper."""
-        return self._link.input(self.session, client.name, seq, data)
+        self._link.input(self.session, client.name, seq, data, client.taken)
 
     def keyframe(self, client: StreamClient, near: int) -> None:
         """A client needs one."""
