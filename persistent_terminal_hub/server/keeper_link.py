@@ -171,10 +171,10 @@ class KeeperLink(KeeperRequests):
         self.reconnects += 1
         for pair in self._attached:
             self._attach_soon(pair)
+        self._ready.set()
+        self._tell(Change("connected", None))  # a resize that was lost goes before the input that caused it
         for line in list(self._lines.values()):
             line.resend()
-        self._ready.set()
-        self._tell(Change("connected", None))
 
     async def _take_in(self, client: Client, model: dict[str, Any]) -> Info | None:
         """Map a session's journal and put it into the mirror; None if it is gone already."""
@@ -361,10 +361,17 @@ class KeeperLink(KeeperRequests):
         """Set the size; the offset from which on it holds."""
         return int((await self._call("resize", session=identity, cols=cols, rows=rows)).header["offset"])
 
-    def resize_soon(self, identity: str, cols: int, rows: int) -> None:
-        """The same without waiting; a session that ends meanwhile does not matter."""
-        if self._client is not None and self._client.is_open:
-            ignore(self._client.send("resize", session=identity, cols=cols, rows=rows))
+    def resize_soon(self, identity: str, cols: int, rows: int, answered: Callable[[bool], None]) -> None:
+        """The same without waiting, before all input that is handed over later; ``answered(whether it was)``."""
+        keeper = self._client
+        if keeper is None or not keeper.is_open:
+            answered(False)
+            return
+
+        def sort_out(done: asyncio.Future[Any]) -> None:  # a session that ends meanwhile does not matter
+            answered(not done.cancelled() and not isinstance(done.exception(), KeeperGone))
+
+        keeper.send("resize", session=identity, cols=cols, rows=rows).add_done_callback(sort_out)
 
     def redraw_soon(self, identity: str) -> None:
         """Make a full-screen program draw its screen anew."""

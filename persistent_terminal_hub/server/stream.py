@@ -69,13 +69,14 @@ class SessionRoom:
         if self._source is None:
             return
         reader, view = self._source.reader, self.view
-        view.head = reader.head
-        count = reader.resize_count
+        head, floor, count = reader.look()
         if count != self._resize_count:
             self._resize_count = count
             view.resizes = [SizeRecord(r.offset, r.rows, r.cols) for r in reader.resizes()]
             self._known_from = view.resizes[0].offset
-        view.floor = min(max(reader.floor, self._known_from), view.head)
+        if floor < self._known_from:
+            floor = self._known_from
+        view.head, view.floor = head, floor if floor < head else head
 
     def enter(self, client: StreamClient, request: Attach) -> None:
         """A client attaches."""
