@@ -93,6 +93,5 @@ class Lines:
 
 
 def _refuse(connection: Connection, message: wire.Input, code: str, sentence: str, ack: int) -> None:
-    connection.send(
-        {"line": message.line, "seq": message.seq, "ok": False, "error": code, "message": sentence, "ack": ack}
-    )
+    refused = {"line": message.line, "seq": message.seq, "ok": False, "error": code}
+    connection.send({**refused, "message": sentence, "ack": ack})

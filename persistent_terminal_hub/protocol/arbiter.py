@@ -41,7 +41,7 @@ class Arbiter:
     def __init__(self, policy: SizePolicy = "latest") -> None:
         self.policy: SizePolicy = policy
         self._members: dict[str, _Member] = {}
-        self._left: dict[str, int] = {}  # when those who left were active last, the latest to leave at the end
+        self._left: dict[str, int] = {}  # `active` of those who left; the last to leave at the end
         self._clock = 0
 
     def __len__(self) -> int:

@@ -263,7 +263,7 @@ class PersistentTerminalManager(TerminalManager):
             for client in found.clients:
                 client.term_name = info.name
         elif change.kind == "resized":
-            found.resized()
+            found.size_changed()
         elif change.kind == "exited":
             self._forget_name(info)
             found.ended()

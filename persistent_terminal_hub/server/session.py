@@ -112,7 +112,7 @@ class PersistentPty(PtyWithClients):
         self.attachments = Attachments(self._resize, self._unattended)
         self._resizing = 0  # wishes that the keeper has not answered
         self._resize_lost = False
-        self.resized()
+        self.size_changed()
         self._tell_output = on_output
         self._ended = asyncio.Event()
         self._touched: datetime | None = None
@@ -250,11 +250,11 @@ class PersistentPty(PtyWithClients):
         def answered(done: bool) -> None:
             self._resizing -= 1
             self._resize_lost = not done
-            self.resized()
+            self.size_changed()
 
         self.link.resize_soon(self.id, cols, rows, answered)
 
-    def resized(self) -> None:
+    def size_changed(self) -> None:
         """The session has another size, or is as it was after all.
 
         What the keeper tells while a wish of ours is on its way is older than the wish; taken for the truth,
@@ -265,7 +265,7 @@ class PersistentPty(PtyWithClients):
 
     def reconnected(self) -> None:
         """The keeper can be reached again."""
-        self.resized()
+        self.size_changed()
         if self._resize_lost:
             self._resize_lost = False
             self.attachments.size_was_lost()
