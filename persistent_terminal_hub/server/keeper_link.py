@@ -362,7 +362,7 @@ class KeeperLink(KeeperRequests):
         return int((await self._call("resize", session=identity, cols=cols, rows=rows)).header["offset"])
 
     def resize_soon(self, identity: str, cols: int, rows: int, answered: Callable[[bool], None]) -> None:
-        """The same without waiting, before all input handed over later; ``answered`` is told whether it was."""
+        """The same without waiting, before all input handed over later; ``answered`` gets whether it was."""
         keeper = self._client
         if keeper is None or not keeper.is_open:
             answered(False)
