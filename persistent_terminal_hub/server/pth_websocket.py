@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import sys
 from collections import deque
 from typing import Any, Final
 
@@ -212,15 +213,22 @@ class PthWebSocket(WebSocketProtocol13):
         if self.client_terminated:
             return
         if opcode == BINARY:
-            self._run_callback(self.handler.on_frame, payload)
+            self._tell(payload)
         elif opcode == TEXT:
             try:
                 text = payload.decode()
             except UnicodeDecodeError:
                 raise BadFrame("A text frame is not UTF-8.", 1007) from None
-            self._run_callback(self.handler.on_frame, text)
+            self._tell(text)
         elif opcode in (CLOSE, PING, PONG):
             self._handle_message(opcode, payload)
+
+    def _tell(self, message: str | bytes) -> None:
+        try:
+            self.handler.on_frame(message)
+        except Exception:  # as Tornado does it
+            self.handler.log_exception(*sys.exc_info())
+            self._abort()
 
     # Ending -----------------------------------------------------------------------------------------
 

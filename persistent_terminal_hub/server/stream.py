@@ -69,13 +69,14 @@ class SessionRoom:
         if self._source is None:
             return
         reader, view = self._source.reader, self.view
-        view.head = reader.head
-        count = reader.resize_count
+        head, floor, count = reader.look()
         if count != self._resize_count:
             self._resize_count = count
             view.resizes = [SizeRecord(r.offset, r.rows, r.cols) for r in reader.resizes()]
             self._known_from = view.resizes[0].offset
-        view.floor = min(max(reader.floor, self._known_from), view.head)
+        if floor < self._known_from:
+            floor = self._known_from
+        view.head, view.floor = head, floor if floor < head else head
 
     def enter(self, client: StreamClient, request: Attach) -> None:
         """A client attaches."""
@@ -110,9 +111,9 @@ class SessionRoom:
         if len(self.attachments) > 1:
             self.attachments.active(client.name)
 
-    def input(self, client: StreamClient, seq: int, data: bytes) -> asyncio.Future[int]:
+    def input(self, client: StreamClient, seq: int, data: bytes) -> None:
         """Hand input to the keeper."""
-        return self._link.input(self.session, client.name, seq, data)
+        self._link.input(self.session, client.name, seq, data, client.taken)
 
     def keyframe(self, client: StreamClient, near: int) -> None:
         """A client needs one."""

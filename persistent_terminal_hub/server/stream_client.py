@@ -105,8 +105,8 @@ class Room(Protocol):
     def keyframe(self, client: StreamClient, near: int) -> None:
         """A client needs a keyframe; `keyframe` or `keyframe_unavailable` follows."""
 
-    def input(self, client: StreamClient, seq: int, data: bytes) -> asyncio.Future[int]:
-        """Hand input to the keeper; the future gets the last number that it has."""
+    def input(self, client: StreamClient, seq: int, data: bytes) -> None:
+        """Hand input to the keeper; `taken` follows."""
 
 
 class StreamClient:
@@ -228,14 +228,18 @@ class StreamClient:
         room = self._room
         room.refresh()
         action = self._stream.pull(room.view, self._loop.time())
-        if action is None:
-            self._caught_up()
-            self._arm()
-            return False
         if type(action) is SendData:
             self._send_data(action)
-        else:
-            self._do((action,))
+            if action.stop < room.view.head or self._transport.busy:
+                return True
+            # That was the last of it; what a turn of its own would find is found for less here.
+            action = self._stream.pull(room.view, self._loop.time())
+        if action is None:
+            self._caught_up()
+            if self._stream.cursor.due is not None:  # the heartbeat's time only moves away
+                self._arm()
+            return False
+        self._do((action,))
         return not self.closed
 
     def _send_data(self, action: SendData) -> None:
@@ -285,18 +289,17 @@ class StreamClient:
         self._bytes_in += len(action.data)
         if action.data:
             self._room.typed(self)  # first the size of the window that is typed into, then what is typed
-        self._room.input(self, action.seq, action.data).add_done_callback(self._taken)
+        self._room.input(self, action.seq, action.data)
 
-    def _taken(self, answer: asyncio.Future[int]) -> None:
-        """The keeper has a piece of input, or never will."""
-        if answer.cancelled() or self.closed:
+    def taken(self, answer: int | Exception) -> None:
+        """The keeper has input up to a number, or never will have a piece of it."""
+        if self.closed:
             return
-        error = answer.exception()
-        if error is None:
-            self._do(self._stream.input_written(answer.result()))
-        elif isinstance(error, KeeperError) and error.code == "gap":
+        if isinstance(answer, int):
+            self._do(self._stream.input_written(answer))
+        elif isinstance(answer, KeeperError) and answer.code == "gap":
             self.shut(Code.PROTOCOL, "Input numbers must rise by one without a gap.")
-        elif not isinstance(error, SessionOver):  # then the stream tells how it ended
+        elif not isinstance(answer, SessionOver):  # then the stream tells how it ended
             self.shut(Code.REATTACH, "The keeper did not take the input.")
 
     def _shut(self, action: Shut) -> None:
