@@ -7,14 +7,30 @@ unacknowledged. What the journal no longer holds is named.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from persistent_terminal_hub.protocol.client_events import FetchDone, FetchedOutput, KeyframePart, Output
+from persistent_terminal_hub.protocol.client_events import (
+    Event,
+    FetchDone,
+    FetchedOutput,
+    KeyframePart,
+    Output,
+    SkippedOutput,
+)
 
 #: Empty answers to a fetch: the journal's oldest part may go while it is being read.
 TRIES: Final = 4
+
+
+def name_lost(start: int, stop: int) -> None:
+    """Say that these bytes are missing, even when told to be quiet: the output has a hole here."""
+    text = f"[{stop - start} bytes of output are missing here: the session's bytes {start} to {stop}.]"
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
 
 
 class Pipe:
@@ -42,6 +58,22 @@ class Pipe:
         self._unparsed: list[tuple[int, int]] = []  # keyframes behind a hole: the server ends nothing before
         self._asked: tuple[int, int] | None = None
         self._tries = 0
+
+    def take(self, event: Event) -> bool:
+        """Do what an event says, if it is about output."""
+        if isinstance(event, Output):
+            self.output(event)
+        elif isinstance(event, KeyframePart):
+            self.keyframe(event, event.data)
+        elif isinstance(event, SkippedOutput):
+            self.skipped(event.stop)
+        elif isinstance(event, FetchedOutput):
+            self.fetched(event)
+        elif isinstance(event, FetchDone):
+            self.fetch_done(event)
+        else:
+            return False
+        return True
 
     def restart(self) -> None:
         """Another process, whose offsets begin anew."""

@@ -19,7 +19,7 @@ from . import errors, tty
 from .api import SessionInfo, Workspace
 from .connection import Connection, jitter
 from .keys import DetachKey, Item, Keys
-from .pipe import Pipe
+from .pipe import Pipe, name_lost
 from .queries import Queries, plain_answer
 from .status import ASK_POSITION, StatusLine
 
@@ -73,7 +73,7 @@ class Terminal:
         self._reader = tty.Reader(self._in, self._typed)
         self._keys = Keys(options.detach_key if self._tty_in else None)
         self._queries = Queries()
-        self._pipe = None if self._tty_out else Pipe(self._into_pipe, self._fetch, self._parsed, self._lost)
+        self._pipe = None if self._tty_out else Pipe(self._into_pipe, self._fetch, self._parsed, name_lost)
         self._epoch = ""
         self._asked: deque[tuple[int, int]] = deque(maxlen=64)  # (offset, generation) of questions shown
         self._expect_until = 0.0
@@ -113,11 +113,10 @@ class Terminal:
     # What the machine says --------------------------------------------------------------------------
 
     def _handle(self, event: ev.Event) -> None:
-        pipe = self._pipe
+        if self._pipe is not None and self._pipe.take(event):
+            return
         if isinstance(event, ev.Output):
-            self._show(event) if pipe is None else pipe.output(event)
-        elif isinstance(event, ev.KeyframePart) and pipe is not None:
-            pipe.keyframe(event, event.data)
+            self._show(event)
         elif isinstance(event, ev.KeyframePart):
             data = self._queries.filter(event.data, False)
             self._writer.write(
@@ -127,15 +126,6 @@ class Terminal:
             self._clear()
         elif isinstance(event, ev.StateChanged):
             self._state(event.state)
-        elif isinstance(event, ev.SkippedOutput):
-            if pipe is not None:
-                pipe.skipped(event.stop)
-        elif isinstance(event, ev.FetchedOutput):
-            if pipe is not None:
-                pipe.fetched(event)
-        elif isinstance(event, ev.FetchDone):
-            if pipe is not None:
-                pipe.fetch_done(event)
         elif isinstance(event, ev.InputDropped):
             why = {"read_only": "you only watch", "full": "too much was waiting"}.get(
                 event.reason, event.reason
@@ -163,12 +153,6 @@ class Terminal:
 
     def _fetch(self, start: int, stop: int) -> None:
         self._connection.do(self._stream.fetch(start, stop))
-
-    def _lost(self, start: int, stop: int) -> None:
-        # Even when told to be quiet: whoever reads the output must know that it has a hole.
-        text = f"[{stop - start} bytes of output are missing here: the session's bytes {start} to {stop}.]"
-        with contextlib.suppress(OSError, ValueError):
-            print(text, file=sys.stderr, flush=True)
 
     def _show(self, event: ev.Output, rest: bytes | None = None) -> None:
         """Write it; of an Output that overlaps with what was written only the rest."""
