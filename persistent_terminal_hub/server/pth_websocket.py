@@ -57,6 +57,7 @@ class PthWebSocket(WebSocketProtocol13):
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._waiting_out: deque[bytes] = deque()
         self._waiting_bytes = 0
+        self._corked: list[bytes] | None = None
         self._pending: asyncio.Future[None] | None = None  # with TLS: what Tornado still writes
 
     def begin(self) -> None:
@@ -90,8 +91,26 @@ class PthWebSocket(WebSocketProtocol13):
         self._send(_FRAME[begin : _ROOM + size])
         return True
 
+    def cork(self) -> None:
+        """Collect what is sent until `uncork`: one write wakes the other side once."""
+        self._corked = []
+
+    def uncork(self) -> None:
+        """Send what was collected."""
+        frames, self._corked = self._corked, None
+        if frames:
+            self._send_now(frames[0] if len(frames) == 1 else b"".join(frames))
+
     def _send(self, frame: bytes | memoryview) -> None:
-        if self.server_terminated or self._released:
+        if self.server_terminated:
+            return
+        if self._corked is None:
+            self._send_now(frame)
+        else:
+            self._corked.append(bytes(frame))
+
+    def _send_now(self, frame: bytes | memoryview) -> None:
+        if self._released:
             return
         if self._socket is None:
             self._send_by_tornado(bytes(frame))

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from persistent_terminal_hub.keeper.journal import Reader
 from persistent_terminal_hub.protocol.codes import MAX_COLS, MAX_ROWS, Code, Limits
-from persistent_terminal_hub.protocol.journal_view import JournalView, SizeRecord
+from persistent_terminal_hub.protocol.journal_view import JournalView, SizeRecord, decide_attach
 from persistent_terminal_hub.protocol.messages import Attach, Exit, Focus, Message, Renamed, Resize, Visible
 from persistent_terminal_hub.protocol.server_stream import DEFAULT_LIMITS
 
@@ -45,6 +45,7 @@ class SessionRoom:
         self.attachments: Attachments
         self._streams = streams
         self._link = streams.link
+        self._loop = asyncio.get_running_loop()
         self._source: Subscription | None = None
         self._keyframes: KeyframeSource | None = None
         self._inside: set[StreamClient] = set()  # who is in, or on the way
@@ -82,6 +83,21 @@ class SessionRoom:
         """A client attaches."""
         self._inside.add(client)
         self._begin(self._admit(client, request))
+        # In the same turn of the loop, behind the question to the keeper: while that is on its way.
+        self._loop.call_soon(self._foresee, client, request)
+
+    def _foresee(self, client: StreamClient, request: Attach) -> None:
+        """Have the keyframe ready that this attach will ask for."""
+        if client.closed or self._door.locked():
+            return
+        try:
+            self._open()
+        except (KeyError, OSError):
+            return  # `_admit` tells
+        self.refresh()
+        start = decide_attach(request, self.view, self._streams.limits.replay_whole)
+        if start.offset is None and self._keyframes is not None:
+            self._keyframes.prepare()
 
     def leave(self, client: StreamClient) -> None:
         """A connection is gone; its client may have a newer one already."""
@@ -117,7 +133,11 @@ class SessionRoom:
 
     def keyframe(self, client: StreamClient, near: int) -> None:
         """A client needs one."""
-        self._begin(self._give_keyframe(client, near))
+        frame = None if self._keyframes is None else self._keyframes.at_once()
+        if frame is None:
+            self._begin(self._give_keyframe(client, near))
+        else:
+            client.keyframe(frame.offset, frame.data, frame.rows, frame.cols)
 
     async def _give_keyframe(self, client: StreamClient, near: int) -> None:
         frame = None if self._keyframes is None else await self._keyframes.get(near)
@@ -217,7 +237,7 @@ class SessionRoom:
         for client in list(self._members.values()):
             client.kick()
         keyframes = self._keyframes
-        if keyframes is not None and self.view.head >= keyframes.checkpoint_at:
+        if keyframes is not None and self.view.head >= keyframes.wake_at:
             keyframes.grown(self.view.head)
 
     def changed(self, change: Change) -> None:
@@ -258,7 +278,7 @@ class Streams:
         self.maker = maker
         self.attachments_of = attachments_of
         self._former = former
-        self._limits = limits
+        self.limits = limits
         self._loop = asyncio.get_running_loop()
         self._pump = Pump(self._loop)
         self._rooms: dict[str, SessionRoom] = {}
@@ -286,7 +306,7 @@ class Streams:
         room = self._rooms.get(session)
         if room is None:
             room = self._rooms[session] = SessionRoom(self, session)
-        return StreamClient(room, transport, self._pump, self._loop, self._limits)
+        return StreamClient(room, transport, self._pump, self._loop, self.limits)
 
     def _changed(self, change: Change) -> None:
         room = None if change.info is None else self._rooms.get(change.info.id)

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 _SUSPICIOUS: Final = frozenset({Code.PROTOCOL, Code.TOO_LARGE, Code.FLOOD})
 #: Seconds between two looks at the clock.
 SHORTEST: Final = 0.005
+#: Frames that go out with the answer to an attach: a keyframe of the usual size, and the window behind it.
+OPENING: Final = 8
 
 
 #: Seconds after which the same is worth saying again, and how many different things are remembered.
@@ -71,6 +73,12 @@ class Transport(Protocol):
 
     def send_journal(self, reader: Reader, start: int, stop: int) -> bool:
         """Send bytes of the journal as one stream frame; False if they are gone."""
+
+    def cork(self) -> None:
+        """Collect what is sent until `uncork`."""
+
+    def uncork(self) -> None:
+        """Send what was collected in one write."""
 
     def shut(self, code: int, reason: str) -> None:
         """Close."""
@@ -132,6 +140,7 @@ class StreamClient:
         self._counted = (0, 0)  # jumps and stalls that the metrics know
         self._attach: tuple[str, float, int] | None = None  # kind, since, what it must reach
         self._admitted = False
+        self._stepping = False
         self._arm()
 
     # What the socket says ---------------------------------------------------------------------------
@@ -164,7 +173,7 @@ class StreamClient:
 
     def kick(self) -> None:
         """There may be something to send."""
-        if self._admitted and not self.closed:
+        if self._admitted and not self.closed and not self._stepping:
             self._pump.kick(self)
 
     def admit(self, *, mode: Mode, input_ack: int, responder: bool) -> None:
@@ -183,7 +192,15 @@ class StreamClient:
                 kind = "resumed" if attached.resumed else whole
                 metrics.ATTACHES.labels(kind).inc()
                 self._attach = (kind, asked, view.head)
-        self._do(actions)
+        # In one write: each of them would wake the client, and cost as much as making the keyframe.
+        self._transport.cork()
+        try:
+            self._do(actions)
+            for _ in range(OPENING):
+                if not self.step():
+                    break
+        finally:
+            self._transport.uncork()
         self.kick()
 
     def shut(self, code: Code, reason: str) -> None:
@@ -239,7 +256,11 @@ class StreamClient:
             if self._stream.cursor.due is not None:  # the heartbeat's time only moves away
                 self._arm()
             return False
-        self._do((action,))
+        self._stepping = True  # what follows from it is the next step
+        try:
+            self._do((action,))
+        finally:
+            self._stepping = False
         return not self.closed
 
     def _send_data(self, action: SendData) -> None:
