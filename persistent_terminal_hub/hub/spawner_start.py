@@ -241,6 +241,8 @@ class WorkspaceStart(WorkspaceObjects):
             PTH_MAX_SESSIONS=str(session.max_per_workspace),
             PTH_PTY_COLS=str(pty.cols),
             PTH_PTY_ROWS=str(pty.rows),
+            PTH_HUB_ID=self.hub_id,
+            PTH_WORKSPACE_ID=f"{self.user.name}/{self.name}",
             **rules_environment(self.settings, self),
         )
         return {name: str(value) for name, value in env.items()}
