@@ -12,7 +12,7 @@ from typing import Any
 
 from jupyter_server_terminals.app import TerminalsExtensionApp
 
-from . import api, names, pth_socket, stock_api, stream_start
+from . import api, lock_setup, names, own_keeper, pth_socket, stock_api, stream_start
 from .manager import PersistentTerminalManager
 from .notice import add_notice
 from .socket import SessionSocket
@@ -54,9 +54,15 @@ def _link_jupyter_server_extension(serverapp: Any) -> None:
 
 
 def _load_jupyter_server_extension(serverapp: Any) -> None:
-    """Add our API, and the notice if there is one."""
+    """Put the lock in front of the server, add our API, and the notice if there is one."""
     settings = serverapp.web_app.settings
     manager = settings.get("terminal_manager")
+    # Without terminals there is a lock nevertheless.
+    persistent = isinstance(manager, PersistentTerminalManager)
+    link = manager.link if persistent else own_keeper.link_of_workspace()
+    lock_setup.set_up(serverapp, link)
+    if link is not None and not persistent:
+        serverapp.io_loop.add_callback(link.start)
     if isinstance(manager, PersistentTerminalManager):
         manager.activity_times = settings["last_activity_times"]
         settings["persistent_terminals_link"] = manager.link

@@ -92,6 +92,18 @@ class PthSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
             return
         self._client = self._streams.connect(self._session, self.ws_connection)
 
+    def shut_by_lock(self, code: int, reason: str) -> None:
+        """The workspace is locked: say it, and close. What a slow client has not taken is not sent."""
+        client = self._client
+        if self.ws_connection.busy:
+            self.ws_connection.drop()
+        elif client is None:
+            self.ws_connection.shut(code, reason)
+        elif code == Code.LOCKED:
+            client.lock(reason)
+        else:
+            client.shut(Code(code), reason)
+
     # What PthWebSocket tells ------------------------------------------------------------------------
 
     def on_frame(self, frame: str | bytes) -> None:
