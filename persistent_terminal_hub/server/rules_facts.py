@@ -114,9 +114,7 @@ def limits(session: SessionFacts, since_presence: float, rules: Rules) -> dict[s
     }
 
 
-def warnings_that_hold(
-    session: SessionFacts, since_presence: float, rules: Rules
-) -> list[tuple[str, float]]:
+def warnings_that_hold(session: SessionFacts, since_presence: float, rules: Rules) -> list[tuple[str, float]]:
     """(code, seconds left) of the warnings that were given and that nothing has made void since."""
     found = limits(session, since_presence, rules)
     return [
