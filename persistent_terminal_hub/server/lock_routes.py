@@ -28,7 +28,7 @@ _REFUSALS: Final[Mapping[str, str]] = {
     "malformed": "This is not an unlock of your hub; log in again.",
     "signature": "This unlock was not signed by your hub; log in again.",
     "expired": "This unlock came too late; log in again.",
-    "not_yet": "This unlock is from the future: the clocks of hub and workspace differ; tell an administrator.",
+    "not_yet": "This unlock is from the future: the clocks of hub and workspace differ.",
     "audience": "This unlock is for another workspace.",
     "issuer": "This unlock is from another hub.",
     "purpose": "This is no unlock but a token for something else.",

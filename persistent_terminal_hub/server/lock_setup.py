@@ -109,8 +109,8 @@ def set_up(serverapp: Any, link: KeeperLink | None) -> Gate:
     revalidate(serverapp.web_app, place.base_url)
     if place.workspace:
         owner = os.environ.get("JUPYTERHUB_USER") or place.workspace.rpartition("/")[0]
-        keys = settings.get(HUB_KEYS) or HubKeys.from_environment()
-        if keys is not None:
+        keys = settings.get(HUB_KEYS)
+        if isinstance(keys, HubKeys):
             tokens = settings[TOKENS] = HubTokens(keys, owner)
         settings[REACH] = _reach(os.environ)
     return gate
