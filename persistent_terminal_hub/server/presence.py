@@ -65,8 +65,13 @@ class Presence:
 
 def is_owner(user: Any) -> bool:
     """Whether a request's user is whose workspace this is; without a hub, everybody who may come in."""
+    return bool(user) and is_owners_name(getattr(user, "username", None))
+
+
+def is_owners_name(name: str | None) -> bool:
+    """The same by the user's name."""
     owner = os.environ.get("JUPYTERHUB_USER")
-    return bool(user) and (not owner or getattr(user, "username", None) == owner)
+    return not owner or name == owner
 
 
 def kernel_request(message: str | bytes, subprotocol: str | None) -> bool:
@@ -92,7 +97,7 @@ def listen_to_kernels(settings: dict[str, Any], presence: Presence) -> None:
     """Have every WebSocket of a kernel tell when its owner asks for something."""
     base: Any = settings["kernel_websocket_connection_class"]
 
-    class AttendedConnection(base):  # type: ignore[misc]
+    class AttendedConnection(base):
         """The server's connection class, and an ear at what the page says."""
 
         def handle_incoming_message(self, incoming_msg: str) -> None:

@@ -24,6 +24,7 @@ from persistent_terminal_hub.keeper.client import Client, KeeperError
 from persistent_terminal_hub.policy import EndSession, Lock, Rules, Warn, WorkspaceFacts
 from persistent_terminal_hub.protocol.messages import Notice
 
+from .errors import refusal
 from .keeper_link import Info, KeeperLink
 from .keeper_lock import RulesClock
 from .presence import Presence
@@ -245,6 +246,15 @@ class WorkspaceClock:
                 rules_file.write_private(self._directory / WARNED_FILE, text)
         self.note("warned", session=session, code=code, reason=reason, seconds=round(seconds, 3))
         self.tell(session, Notice(code=code, message=reason, seconds=seconds))
+
+    async def watch(self, info: Info, pid: int | None, seconds: float) -> list[dict[str, Any]]:
+        """Watch a process of a session, or none. Raises SessionError."""
+        try:
+            info.watched = await self.link.watch_pid(info.id, pid, seconds)
+        except (KeeperError, OSError) as error:
+            raise refusal(error) from error
+        info.busy = info.busy or bool(info.watched)
+        return info.watched
 
     def note(self, kind: str, **more: Any) -> None:
         """Something happened that hub and culler may want to know."""

@@ -105,7 +105,7 @@ def workspace_facts(
 
 
 def limits(session: SessionFacts, since_presence: float, rules: Rules) -> dict[str, tuple[float, float]]:
-    """Of each limit of a session: seconds that are left (negative: overdue), and the limit; infinity: never."""
+    """Of each limit of a session: seconds left (negative: overdue), and the limit; infinity: never."""
     ttl = policy.ttl_of(session.ttl, session.extended, rules)
     oldest = policy.max_age_of(session.max_age, rules)
     return {
@@ -122,13 +122,6 @@ def warnings_that_hold(session: SessionFacts, since_presence: float, rules: Rule
         for code, (left, limit) in found.items()
         if code in session.warned and left <= policy.lead(limit, rules)
     ]
-
-
-def room_to_extend(session: SessionFacts, rules: Rules) -> float:
-    """By how many seconds the session's TTL may still be extended; infinity: as one likes."""
-    most = policy.most_ttl(rules)
-    now = policy.ttl_of(session.ttl, session.extended, rules)
-    return 0.0 if now == math.inf else max(0.0, most - now)
 
 
 def seconds_or_none(value: float) -> float | None:
