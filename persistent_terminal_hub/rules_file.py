@@ -1,8 +1,9 @@
 """The rules of one workspace as JSON: what the hub gives it (PTH_RULES), and what it was told since.
 
 What it was told is kept in the runtime directory, so that a server that starts again does not go by older
-rules, and so that commands inside the workspace know them. Whoever runs code in the workspace can change
-both; the culler, which goes by its own copy, holds the limits all the same.
+rules, and so that commands inside the workspace know them. It is read here, without the settings' model (see
+`config.rules`), because a server's start must not wait for that. Whoever runs code in the workspace can
+change both; the culler, which goes by its own copy, holds the limits all the same.
 """
 
 from __future__ import annotations
@@ -61,10 +62,11 @@ def rules_hash(rules: Rules) -> str:
 def read_rules(directory: Path, environ: Mapping[str, str]) -> tuple[Rules, str]:
     """The rules that hold here, and a sentence about what was wrong with them (empty: nothing).
 
-    A workspace whose rules cannot be read has the default ones: it locks.
+    A workspace whose rules cannot be read has the default ones: it locks. Without any nothing is limited: no
+    hub of ours started this server, so nobody could unlock it.
     """
     trouble = ""
-    if not environ.get("PTH_WORKSPACE_ID") and ENVIRONMENT not in environ:
+    if ENVIRONMENT not in environ:
         return NO_RULES, ""
     with contextlib.suppress(FileNotFoundError):
         try:
@@ -77,7 +79,7 @@ def read_rules(directory: Path, environ: Mapping[str, str]) -> tuple[Rules, str]
         except (OSError, ValueError, KeyError, RecursionError):
             trouble = f"{FILE_NAME} cannot be read; the rules that the hub gave at the start hold."
     try:
-        return rules_of(json.loads(environ.get(ENVIRONMENT, "{}"))), trouble
+        return rules_of(json.loads(environ[ENVIRONMENT])), trouble
     except (ValueError, RecursionError):
         return Rules(), f"{ENVIRONMENT} is not readable; the default rules hold."
 

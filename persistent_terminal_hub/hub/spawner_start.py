@@ -242,12 +242,9 @@ class WorkspaceStart(WorkspaceObjects):
             PTH_MAX_SESSIONS=str(session.max_per_workspace),
             PTH_PTY_COLS=str(pty.cols),
             PTH_PTY_ROWS=str(pty.rows),
-<<<<<<< HEAD
             PTH_HUB_ID=self.hub_id,
             PTH_WORKSPACE_ID=f"{self.user.name}/{self.name}",
             PTH_STATE_DIR=STATE_DIR,
-=======
             **rules_environment(self.settings, self),
->>>>>>> policy
         )
         return {name: str(value) for name, value in env.items()}

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persistent_terminal_hub import keep_alive, policy, rules_file
+from persistent_terminal_hub.config.rules import rules_to_json
 from persistent_terminal_hub.policy import Rules
 from persistent_terminal_hub.rules_file import (
     NO_RULES,
@@ -181,10 +182,19 @@ def test_rules_that_cannot_be_read_lock_as_the_default_does(tmp_path: Path, text
 
 def test_a_server_without_a_hub_has_no_rules(tmp_path: Path) -> None:
     assert read_rules(tmp_path, {}) == (NO_RULES, "")
+    (tmp_path / rules_file.FILE_NAME).write_text("{")
+    assert read_rules(tmp_path, {}) == (NO_RULES, "")
     quiet = policy.WorkspaceFacts(
         taken=0.0, state="running", age=1e9, since_presence=1e9, since_connected=1e9
     )
     assert policy.decide(quiet, NO_RULES, 0.0) == []
+
+
+@given(st.builds(Rules, idle_lock=st.integers(0, 10**6), ttl=st.floats(0, 1e6), max_age=st.just(0.0)))
+def test_what_the_hub_writes_is_read(rules: Rules) -> None:
+    found, trouble = read_rules(Path("/nonexistent"), {"PTH_RULES": rules_to_json(rules)})
+    assert (found, trouble) == (rules, "")
+    assert rules_hash(found) == rules_hash(rules)
 
 
 def test_rules_are_numbers_and_equal_ones_have_one_name() -> None:
