@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a script for the page
 """The lock page in real Chromium: what a person sees, with and without scripts, and how it comes back."""
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ def test_the_page_stands_alone(
             assert bar.evaluate("e => getComputedStyle(e).position") == "fixed"
             style = "e => { e.setAttribute('style', 'color: red'); return getComputedStyle(e).color }"
             assert page.locator("h1").evaluate(style) != "rgb(255, 0, 0)"
-            said = [text for text in said if "color: red" not in text and "Content Security Policy" not in text]
+            said = [
+                text for text in said if "color: red" not in text and "Content Security Policy" not in text
+            ]
         assert [url for url in asked if "api/status" not in url] == [answer.url]
         refused = [text for text in said if "423" not in text]
         assert not refused, refused

@@ -33,6 +33,7 @@ LOCK_HEADERS = {
     "content-type", "date", "content-length", "cache-control", "x-content-type-options", "referrer-policy",
     "content-security-policy", "x-frame-options", "x-robots-tag", "connection", "vary",
 }  # fmt: skip
+BEARER = {"Authorization": "Bearer oauth-token"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"]
 
 
@@ -215,7 +216,7 @@ def test_no_route_of_a_locked_server_tells_anything(opened: LockedWorkspace) -> 
     pages: set[bytes] = set()
     for path in addresses:
         for method in METHODS:
-            for who in ({}, OWNER):
+            for who in ({}, OWNER, BEARER) if method == "GET" else ({}, OWNER):
                 for accept in ({}, HTML) if method in ("GET", "POST") else ({},):
                     status, headers, body = plain.ask(method, path, who | accept)
                     asked += 1
@@ -552,7 +553,7 @@ def test_a_server_that_cannot_be_locked_does_not_serve(tmp_path: Path, hub: Hub)
     (tmp_path / "config").mkdir()
     off = {"ServerApp": {"jpserver_extensions": {"persistent_terminal_hub.server": False}}}
     (tmp_path / "config" / "jupyter_server_config.json").write_text(json.dumps(off))
-    process, url = start_alone(tmp_path, hub, JUPYTER_CONFIG_DIR=str(tmp_path / "config"))
+    process, _ = start_alone(tmp_path, hub, JUPYTER_CONFIG_DIR=str(tmp_path / "config"))
     try:
         assert process.wait(60) == 1
     finally:
