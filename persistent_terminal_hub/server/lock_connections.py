@@ -115,6 +115,7 @@ class Connections:
         for stream, entry in list(self._open()):
             if entry.may_stay:
                 continue
+            entry.may_stay = True  # its end has begun; told twice, nobody would hear why
             closed += 1
             handler = entry.socket
             if handler is None or stream.writing():

@@ -409,6 +409,7 @@ async def test_what_is_open_is_closed_by_a_lock(server: Server, monkeypatch: pyt
         await asyncio.sleep(0.1)
         assert server.gate.connections.websockets() == 1
         tell(server, LOCKED)
+        tell(server, LOCKED)  # the keeper's event and its answer say the same
         with contextlib.suppress(ConnectionClosed):
             await echo.send("two")
         with pytest.raises(ConnectionClosed) as closed:
