@@ -69,10 +69,12 @@ def read_rules(directory: Path, environ: Mapping[str, str]) -> tuple[Rules, str]
     with contextlib.suppress(FileNotFoundError):
         try:
             with (directory / FILE_NAME).open("rb") as file:
-                return rules_of(json.loads(file.read(MAX_FILE))), ""
+                kept = json.loads(file.read(MAX_FILE))
+            if isinstance(kept, dict) and kept.get("after") == _given(environ):
+                return rules_of(kept["rules"]), ""
         except FileNotFoundError:
             raise
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError, KeyError, RecursionError):
             trouble = f"{FILE_NAME} cannot be read; the rules that the hub gave at the start hold."
     try:
         return rules_of(json.loads(environ.get(ENVIRONMENT, "{}"))), trouble
@@ -80,10 +82,17 @@ def read_rules(directory: Path, environ: Mapping[str, str]) -> tuple[Rules, str]
         return Rules(), f"{ENVIRONMENT} is not readable; the default rules hold."
 
 
-def write_rules(directory: Path, rules: Rules) -> None:
-    """Keep rules for the next start. Raises OSError."""
+def write_rules(directory: Path, rules: Rules, environ: Mapping[str, str]) -> None:
+    """Keep rules for the next start of this server. Raises OSError."""
     values = {name: value if math.isfinite(value) else 0.0 for name, value in asdict(rules).items()}
-    write_private(directory / FILE_NAME, json.dumps(values).encode())
+    kept = {"after": _given(environ), "rules": values}
+    write_private(directory / FILE_NAME, json.dumps(kept).encode())
+
+
+def _given(environ: Mapping[str, str]) -> str:
+    """Names what the hub gave at the start: a workspace that was started with something else since, in a
+    directory that outlived it, goes by that."""
+    return hashlib.sha256(environ.get(ENVIRONMENT, "").encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def write_private(path: Path, data: bytes) -> None:
