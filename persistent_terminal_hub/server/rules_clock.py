@@ -326,12 +326,20 @@ class WorkspaceClock:
         info = self.link.sessions.get(session)
         if info is None or not info.running:
             return []
-        return [
-            Notice(
-                code=each["code"], message=f"This session ends soon: {each['code']}.", seconds=each["seconds"]
-            )
-            for each in self.warnings(info)
-        ]
+        notices = []
+        for each in self.warnings(info):
+            why = "its owner was not there" if each["code"] == "ttl" else "of its age"
+            left = each["seconds"]
+            text = f"Session {info.name} ends in {policy.span(left)}, because {why}."
+            notices.append(Notice(code=each["code"], message=text, seconds=left))
+        # An idle stop is put off by whoever comes; the end of a workspace's life is not.
+        oldest = self.rules.workspace_max_age
+        if oldest > 0 and "workspace_max_age" in self.warned and self._clock is not None:
+            left = max(0.0, oldest - (time.monotonic() - self._clock.started))
+            if left <= policy.lead(oldest, self.rules):
+                text = f"The workspace stops in {policy.span(left)}, because of its age."
+                notices.append(Notice(code="workspace_max_age", message=text, seconds=left))
+        return notices
 
     def model_of(self, facts: WorkspaceFacts, since: int) -> dict[str, Any]:
         """The facts as the API tells them, and the events after number `since`."""

@@ -11,7 +11,7 @@ import pytest
 
 from persistent_terminal_hub.keeper.client import KeeperError
 from persistent_terminal_hub.server import rules_clock
-from persistent_terminal_hub.server.keeper_link import Change, KeeperLink
+from persistent_terminal_hub.server.keeper_link import Change, Info, KeeperLink
 from persistent_terminal_hub.server.presence import Presence
 from persistent_terminal_hub.server.rules_clock import WorkspaceClock
 
@@ -134,3 +134,35 @@ async def test_presence_is_told_at_most_once_a_second_and_never_lost(tmp_path: P
     assert sent[1:] == [last]
     link._tell(Change("connected", None))
     assert sent[2:] == [last]
+
+
+async def test_who_attaches_late_is_told_what_still_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(rules_clock.time, "monotonic", lambda: now[0])
+    keeper = Keeper(NEW, presence=1000.0)
+    link, _ = linked(keeper)
+    rules = {"ttl": 100, "warn_before": 30, "workspace_max_age": 200, "idle_lock": 0}
+    clock = WorkspaceClock(link, Presence(link), tmp_path, environ={"PTH_RULES": json.dumps(rules)})
+    link._sessions["s"] = info = Info(
+        id="s", name="run", pid=1, argv=[], cwd=None, created=0.0, created_monotonic=1000.0, epoch=1,
+        capacity=1, cols=80, rows=24,
+    )  # fmt: skip
+    await clock.facts()
+    assert clock.greeting("s") == []
+    now[0] = 1075.0
+    info.meta["warned"] = {"ttl": 1071.0}
+    (notice,) = clock.greeting("s")
+    assert (notice.code, notice.seconds) == ("ttl", 25.0)
+    assert notice.message == "Session run ends in 25 s, because its owner was not there."
+    assert clock.session_model(info)["expiresIn"] == 25.0
+    clock.presence.last = 1074.0
+    assert clock.greeting("s") == []
+    clock.warned["workspace_max_age"] = 1071.0
+    now[0] = 1180.0
+    clock.presence.last = 1180.0
+    (notice,) = clock.greeting("s")
+    assert (notice.code, notice.seconds) == ("workspace_max_age", 20.0)
+    info.exit = {"code": 0}
+    assert clock.greeting("s") == []
