@@ -538,6 +538,14 @@ async def test_routes_that_answer_nevertheless(server: Server) -> None:
     for body in (b"", b"token=x", b"\xff\xfe", b"token=" + b"x" * 100_000, b"token=a&" * 50, b"{}"):
         refused = await server.ask(root + "unlock", "POST", body=body, headers={"Accept": HTML})
         assert refused.code == 403 and "stays locked" in refused.body.decode()
+    tell(server, OPEN)
+    refused = await server.ask(root + "unlock", "POST", body=b"", headers={"Accept": HTML})
+    assert (
+        refused.code == 403
+        and "workspace is open" in refused.body.decode()
+        and "is locked" not in refused.body.decode()
+    )
+    tell(server, LOCKED)
     for method in ("GET", "PUT", "DELETE", "X-ODD"):
         assert (await server.ask(root + "unlock", method)).code == 423
 
