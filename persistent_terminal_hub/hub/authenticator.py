@@ -23,6 +23,7 @@ from traitlets import Bool, Integer, Unicode
 
 from persistent_terminal_hub.hub.account_pages import account_handlers
 from persistent_terminal_hub.hub.login_throttle import LoginThrottle
+from persistent_terminal_hub.hub.service_routes import service_handlers
 from persistent_terminal_hub.hub.user_names import WorkspacesStopFirst
 
 #: The account that the first run creates.
@@ -228,7 +229,7 @@ class LocalAuthenticator(WorkspacesStopFirst, NativeAuthenticator):
 
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
         """Called by the hub at its start: the login page is the hub's own, the others are ours."""
-        return [*Authenticator.get_handlers(self, app), *account_handlers()]
+        return [*Authenticator.get_handlers(self, app), *account_handlers(), *service_handlers()]
 
 
 def _hand_out(password: str, pipe: str) -> None:
@@ -247,6 +248,10 @@ class OAuth2Authenticator(WorkspacesStopFirst, GenericOAuthenticator):
     """An identity provider by OAuth 2.0 or OpenID Connect. Nobody is allowed until the settings name them."""
 
     provider_name = Unicode("the identity provider", help="What sentences call it.").tag(config=True)
+
+    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
+        """Called by the hub at its start."""
+        return [*super().get_handlers(app), *service_handlers()]
 
     def user_info_to_username(self, user_info: dict[str, Any]) -> str:
         """Called at each login with what the provider says about the person."""
