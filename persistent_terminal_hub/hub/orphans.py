@@ -182,6 +182,7 @@ class OrphansHandler(EngineHandler):
             {
                 "user": each.user,
                 "workspace": each.workspace,
+                "groups": self._groups(each.user),
                 "container": each.container,
                 "stoppedFor": each.stopped_for,
             }
@@ -189,6 +190,11 @@ class OrphansHandler(EngineHandler):
             if each.stopped_for is not None and each.key not in known
         ]
         self.answer({"orphans": orphans, "stopped": stopped})
+
+
+    def _groups(self, name: str) -> list[str]:
+        user = self.find_user(name)
+        return [group.name for group in user.orm_user.groups] if user else []
 
 
 class AdoptHandler(EngineHandler):
