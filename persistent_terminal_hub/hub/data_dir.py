@@ -39,6 +39,8 @@ class DataDir:
         self.backend_file = self.path / "backend"
         self.lock_file = self.path / "lock"
         self.discovery_cache = self.path / "oidc-discovery.json"
+        self.keys = self.path / "keys"
+        self.audit = self.path / "audit"
         self.logs = self.path / "logs"
         self.run = self.path / "run"
         self.workspaces = self.path / "workspaces"
