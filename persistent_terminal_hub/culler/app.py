@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from persistent_terminal_hub import policy
+from persistent_terminal_hub.audit import Outbox
 from persistent_terminal_hub.config.rules import rules_for
 from persistent_terminal_hub.culler.cycle import Culler
 from persistent_terminal_hub.culler.http import Http
@@ -30,8 +33,6 @@ from persistent_terminal_hub.tokens import Purpose, issue
 
 #: How much of an interval the questions of a cycle are spread over.
 SPREAD = 0.25
-#: The keys are read again so often: the hub rotates them.
-KEYS_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +58,10 @@ def place_of(environ: Mapping[str, str]) -> Place:
 
 def signer(keys: KeyStore, hub_id: str) -> Sign:
     """Signs `steer` tokens with the hub's present key."""
-    read_at = -KEYS_SECONDS
-    key = None
 
     def sign(workspace_id: str, actions: Sequence[str]) -> str:
-        nonlocal read_at, key
-        if key is None or time.monotonic() - read_at >= KEYS_SECONDS:
-            key, read_at = keys.signing(), time.monotonic()
         return issue(
-            key,
+            keys.signing(),
             Purpose.STEER,
             issuer=f"hub:{hub_id}",
             audience=f"workspace:{workspace_id}",
@@ -77,12 +73,17 @@ def signer(keys: KeyStore, hub_id: str) -> Sign:
     return sign
 
 
+def key_store(settings: Settings) -> KeyStore:
+    """The hub's keys, to sign with; the hub itself replaces them."""
+    return KeyStore(settings.data_dir.expanduser().absolute() / "keys", max_age=0)
+
+
 def build(settings: Settings, place: Place, http: Http, log: DecisionLog) -> Culler:
     """Everything put together."""
     culler = settings.culler
     hub = HubApi(http, place.api_url, place.api_token)
-    keys = KeyStore(settings.data_dir.expanduser().absolute() / "keys")
-    workspaces = Workspaces(http, signer(keys, place.hub_id), float(culler.timeout_seconds))
+    sign = signer(key_store(settings), place.hub_id)
+    workspaces = Workspaces(http, sign, float(culler.timeout_seconds))
 
     def rules(user: str, groups: frozenset[str], name: str) -> Rules:
         return rules_for(settings, user, groups, name)
@@ -100,6 +101,12 @@ def build(settings: Settings, place: Place, http: Http, log: DecisionLog) -> Cul
         dry_run=culler.dry_run,
         verbose=settings.log_level == "DEBUG",
     )
+
+
+def rules_hash(rules: Rules) -> str:
+    """What a workspace answers as `rulesHash` when these rules are the ones that it has."""
+    text = json.dumps(asdict(rules), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 async def run(culler: Culler, interval: float, log: DecisionLog, verbose: bool) -> None:
@@ -131,7 +138,8 @@ async def run(culler: Culler, interval: float, log: DecisionLog, verbose: bool) 
 
 async def serve(settings: Settings, place: Place) -> None:
     """Build and run."""
-    log = DecisionLog(settings.culler.dry_run)
+    outbox = Outbox(settings.data_dir.expanduser().absolute() / "audit")
+    log = DecisionLog(settings.culler.dry_run, audit=outbox.record)
     http = Http(settings.culler.concurrency)
     try:
         await run(

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from persistent_terminal_hub.culler.http import NoAnswer
@@ -116,8 +117,8 @@ class Culler:
         for gone in self._noted.keys() - present:
             del self._noted[gone]
 
-    async def _worker(self, queue: object, pause: float, tally: Tally) -> None:
-        for workspace in queue:  # type: ignore[attr-defined]
+    async def _worker(self, queue: Iterator[Workspace], pause: float, tally: Tally) -> None:
+        for workspace in queue:
             if pause:
                 await asyncio.sleep(random.uniform(0, pause))  # noqa: S311  (jitter)
             try:
@@ -144,29 +145,32 @@ class Culler:
                 await self._warn(workspace, action)
             elif isinstance(action, Lock):
                 tally.actions += 1
-                await self._do(workspace, "lock", action.reason, self.workspaces.lock(workspace, action.reason))
+                lock = partial(self.workspaces.lock, workspace, action.reason)
+                await self._do(workspace, "lock", action.reason, lock)
             elif isinstance(action, EndSession):
                 tally.actions += 1
-                ending = self.workspaces.end_session(workspace, action.session, action.code)
-                await self._do(workspace, "end_session", action.reason, ending, session=action.session)
+                end = partial(self.workspaces.end_session, workspace, action.session, action.code)
+                await self._do(workspace, "end_session", action.reason, end, session=action.session)
         if stops:
             tally.actions += 1
             await self._stop(workspace, rules, stops[0].reason)
 
     async def _warn(self, workspace: Workspace, warn: Warn) -> None:
-        doing = self.workspaces.warn(workspace, warn.code, warn.seconds, warn.reason)
-        await self._do(workspace, "warn", warn.reason, doing, code=warn.code, seconds=round(warn.seconds))
+        show = partial(self.workspaces.warn, workspace, warn.code, warn.seconds, warn.reason)
+        await self._do(workspace, "warn", warn.reason, show, code=warn.code, seconds=round(warn.seconds))
 
     async def _do(
-        self, workspace: Workspace, action: str, reason: str, doing: Awaitable[Said], **more: object
+        self,
+        workspace: Workspace,
+        action: str,
+        reason: str,
+        do: Callable[[], Awaitable[Said]],
+        **more: object,
     ) -> None:
         if self.dry_run:
-            close = getattr(doing, "close", None)
-            if close:
-                close()  # a coroutine that is never awaited
             self._line(workspace, action, reason, result="not done", **more)
             return
-        said = await doing
+        said = await do()
         result = "done" if said.ok else f"failed, tried again in the next cycle: {said.detail}"
         self._line(workspace, action, reason, result=result, **more)
 

@@ -252,9 +252,7 @@ def hub_spec(
     return ChildSpec("hub", argv, environment, pass_fds, is_ready)
 
 
-def culler_spec(
-    settings: Settings, data: DataDir, environment: dict[str, str], hub_origin: str
-) -> ChildSpec:
+def culler_spec(settings: Settings, data: DataDir, environment: dict[str, str], hub_origin: str) -> ChildSpec:
     """How the culler is started. It waits for the hub by itself, and goes on while the hub is away."""
     left_out = ("PTH_LOCK_FD", "PTH_FIRST_PASSWORD_FD", "PTH_RESET_ADMIN_PASSWORD")
     env = {

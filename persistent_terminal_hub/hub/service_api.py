@@ -12,8 +12,8 @@ from tornado import web
 CULL_SCOPE = "custom:persistent-terminals:cull"
 CUSTOM_SCOPES = {
     CULL_SCOPE: {
-        "description": "List workspaces with their internal addresses, list and adopt containers that the hub "
-        "does not know, remove containers that have stopped. Files stay.",
+        "description": "List workspaces with their internal addresses, list and adopt containers that "
+        "the hub does not know, remove containers that have stopped. Files stay.",
     }
 }
 
