@@ -35,6 +35,7 @@ from persistent_terminal_hub.policy import (
 #: Workspaces that are stopped at the same time: each keeps the hub and the engine busy for seconds.
 STOPS_AT_ONCE = 4
 
+Do = Callable[[], Awaitable[Said]]
 Decide = Callable[[WorkspaceFacts, Rules, float], Sequence[Action]]
 
 
@@ -164,7 +165,7 @@ class Culler:
         workspace: Workspace,
         action: str,
         reason: str,
-        do: Callable[[], Awaitable[Said]],
+        do: Do,
         **more: object,
     ) -> None:
         if self.dry_run:

@@ -23,7 +23,8 @@ class BadFacts(ValueError):
 def facts_of(model: object, taken: float) -> tuple[WorkspaceFacts, str]:
     """Facts of a running workspace, and the hash of its rules.
 
-    `taken`: when it was asked, on the asker's monotonic clock. Raises BadFacts. What a newer workspace says beyond this is ignored.
+    `taken`: when it was asked, on the asker's monotonic clock. Raises BadFacts. What a newer
+    workspace says beyond this is ignored.
     """
     top = _mapping(model, "the answer")
     entries = top.get("sessions", [])
