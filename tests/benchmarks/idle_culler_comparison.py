@@ -142,7 +142,8 @@ def stock_hub(python: str, folder: Path) -> Iterator[tuple[str, str]]:
     config = folder / "jupyterhub_config.py"
     config.write_text(
         STOCK_CONFIG.format(
-            port=port, hub=hub, api=api, token=token, home=folder / "home", python=python, idle=IDLE_SECONDS,
+            port=port, hub=hub, api=api, token=token, home=folder / "home", python=python,
+            idle=int(IDLE_SECONDS),
             proxy=os.environ.get("PTH_TEST_PROXY_BIN", "configurable-http-proxy"),
         )
     )  # fmt: skip

@@ -84,10 +84,11 @@ def test_the_reference_page_is_current() -> None:
     )
 
 
-def test_the_examples_of_the_guide_are_true(tmp_path: Path) -> None:
-    guide = (ROOT / "docs/how-to/configure.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("page", "least"), [("configure", 4), ("set-rules", 3)])
+def test_the_examples_of_the_guide_are_true(tmp_path: Path, page: str, least: int) -> None:
+    guide = (ROOT / f"docs/how-to/{page}.md").read_text(encoding="utf-8")
     blocks = [part.split("```")[0] for part in guide.split("```yaml\n")[1:]]
-    assert len(blocks) >= 4
+    assert len(blocks) >= least
     for block in blocks:
         example = tmp_path / "example.yaml"
         example.write_text(block)
