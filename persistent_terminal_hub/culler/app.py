@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from persistent_terminal_hub import policy
 from persistent_terminal_hub.audit import Outbox
-from persistent_terminal_hub.config.rules import rules_for
+from persistent_terminal_hub.config.rules import rules_for, rules_in_workspace
 from persistent_terminal_hub.culler.cycle import Culler
 from persistent_terminal_hub.culler.http import Http
 from persistent_terminal_hub.culler.hub_api import HubApi
@@ -27,6 +25,7 @@ from persistent_terminal_hub.culler.leftovers import LeftoverWatch
 from persistent_terminal_hub.culler.log import DecisionLog
 from persistent_terminal_hub.culler.workspaces import TOKEN_SECONDS, Sign, Workspaces
 from persistent_terminal_hub.policy import Rules
+from persistent_terminal_hub.rules_file import rules_hash
 from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
 from persistent_terminal_hub.signing_keys import KeyStore
 from persistent_terminal_hub.tokens import Purpose, issue
@@ -88,11 +87,15 @@ def build(settings: Settings, place: Place, http: Http, log: DecisionLog) -> Cul
     def rules(user: str, groups: frozenset[str], name: str) -> Rules:
         return rules_for(settings, user, groups, name)
 
+    def told(user: str, groups: frozenset[str], name: str) -> Rules:
+        return rules_in_workspace(settings, user, groups, name)
+
     return Culler(
         hub,
         workspaces,
         LeftoverWatch(hub, rules, policy.decide, log, culler.dry_run),
         rules,
+        told,
         rules_hash,
         policy.decide,
         log,
@@ -101,12 +104,6 @@ def build(settings: Settings, place: Place, http: Http, log: DecisionLog) -> Cul
         dry_run=culler.dry_run,
         verbose=settings.log_level == "DEBUG",
     )
-
-
-def rules_hash(rules: Rules) -> str:
-    """What a workspace answers as `rulesHash` when these rules are the ones that it has."""
-    text = json.dumps(asdict(rules), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 async def run(culler: Culler, interval: float, log: DecisionLog, verbose: bool) -> None:

@@ -75,6 +75,8 @@ class Culler:
     workspaces: Workspaces
     leftovers: LeftoverWatch
     rules_for: RulesFor
+    #: The same as the workspace itself has to know them.
+    rules_told: RulesFor
     hash_of: Callable[[Rules], str]
     decide: Decide
     log: DecisionLog
@@ -135,7 +137,7 @@ class Culler:
             return
         tally.reached += 1
         rules = self.rules_for(workspace.user, workspace.groups, workspace.name)
-        await self._send_rules(workspace, rules, look.rules_hash)
+        await self._send_rules(workspace, look.rules_hash)
         actions = self.decide(look.facts, rules, self.clock())
         self._note_kept(workspace, look.facts, rules, actions)
         stops = [action for action in actions if isinstance(action, Stop)]
@@ -196,8 +198,9 @@ class Culler:
                 result = done if answer.ok else f"failed, tried again in the next cycle: {answer.sentence()}"
         self._line(workspace, "stop", reason, result=result)
 
-    async def _send_rules(self, workspace: Workspace, rules: Rules, reported: str) -> None:
+    async def _send_rules(self, workspace: Workspace, reported: str) -> None:
         """Rules change with the settings and with groups; the workspace's own clock has to know."""
+        rules = self.rules_told(workspace.user, workspace.groups, workspace.name)
         ours = self.hash_of(rules)
         noted = self._note(workspace)
         if reported == ours or noted.rules == (ours, reported):

@@ -88,10 +88,10 @@ def _settings(folder: str):  # type: ignore[no-untyped-def]
 
 
 def _hash(folder: str) -> str:
-    from persistent_terminal_hub.config.rules import rules_for
-    from persistent_terminal_hub.culler.app import rules_hash
+    from persistent_terminal_hub.config.rules import rules_in_workspace
+    from persistent_terminal_hub.rules_file import rules_hash
 
-    return rules_hash(rules_for(_settings(folder), "user-0", frozenset(), ""))
+    return rules_hash(rules_in_workspace(_settings(folder), "user-0", frozenset(), ""))
 
 
 async def _measured(port: int, folder: str, cycles: int) -> dict[str, float]:

@@ -29,6 +29,7 @@ import requests
 import websockets.sync.client
 
 from tests.integration.hub_fixtures import Browser, Serve, proxy_folder, workspace_processes
+from tests.support import enabled_extension
 from tests.support.stack import free_ports
 
 IDLE_SECONDS = 6.0
@@ -189,6 +190,7 @@ def ours(folder: Path) -> Result:
         folder / "data",
         "workspace: {backend: process, stopTimeoutSeconds: 5}\n"
         f"session: {{warnSeconds: 2}}\nculler: {culler}\n",
+        environment=enabled_extension.environment(folder / "site"),
     )
     serve.start().wait_ready()
     try:

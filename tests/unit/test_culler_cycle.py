@@ -125,6 +125,7 @@ class Site:
             cast(Workspaces, self.workspaces),
             LeftoverWatch(hub, rules_for, decide, log, dry_run, clock),
             rules_for,
+            rules_for,
             lambda _: "ours",
             decide,
             log,

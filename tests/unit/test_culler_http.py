@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from tornado import httpserver, web
 
-from persistent_terminal_hub.culler.app import place_of, rules_hash, signer
+from persistent_terminal_hub.culler.app import place_of, signer
 from persistent_terminal_hub.culler.arbiter import Arbiter, may_stop
 from persistent_terminal_hub.culler.http import Http, NoAnswer
 from persistent_terminal_hub.culler.hub_api import HubApi, HubAway, Leftovers, Workspace
@@ -280,8 +280,3 @@ def test_what_an_arbiter_lets_stop() -> None:
 def test_what_it_needs_to_start() -> None:
     with pytest.raises(ValueError, match="PTH_HUB_ID, JUPYTERHUB_API_TOKEN"):
         place_of({"JUPYTERHUB_API_URL": "http://x/hub/api"})
-
-
-def test_the_hash_of_rules_names_them() -> None:
-    assert rules_hash(Rules()) == rules_hash(Rules())
-    assert rules_hash(Rules()) != rules_hash(Rules(idle_stop=1))
