@@ -34,6 +34,7 @@ def test_check_config_prints_what_takes_effect_and_where_it_came_from(file: Path
     assert lines["rows: 40"] == "environment, PTH_PTY__ROWS"
     assert lines["cols: 80"] == "default"
     assert lines["usernameClaim: login"] == "default of github"
+    assert lines["idleLockMinutes: 30"] == "default, but off: nobody could unlock"
     assert lines['clientSecret: "********"'] == "file, line 2"
     assert "hunter2" not in result.output
     assert "warning: Nobody can log in" in result.stderr

@@ -79,6 +79,7 @@ AWAY = {"since_presence": 2 * HOUR, "since_connected": 2 * HOUR}
         (workspace(session(warned={"ttl": 899}), since_presence=DAY - 1), TTL, []),
         (workspace(session(warned={"ttl": 900}), since_presence=DAY), TTL, ["end ttl"]),
         (workspace(session(warned={"ttl": 600}), since_presence=DAY), TTL, []),
+        (workspace(session(warned={"ttl": 900.5}), since_presence=DAY - 0.4), TTL, []),
         (workspace(session(), since_presence=5 * DAY), TTL, ["warn ttl"]),
         (workspace(session(warned={"ttl": 900}), since_presence=5 * DAY), TTL, ["end ttl"]),
         (workspace(session(warned={"ttl": 2 * DAY}), since_presence=DAY), TTL, ["warn ttl"]),
