@@ -7,7 +7,7 @@ not locked, because it never was.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,18 @@ class RulesClock:
     presence: float
     connected: float
     started: float
+    #: Whether a page or client is connected at this moment.
+    is_connected: bool = False
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> RulesClock:
+        """From what the keeper answers."""
+        return cls(
+            presence=float(answer["presence"][1]),
+            connected=float(answer["connected"][1]),
+            started=float(answer["started"][1]),
+            is_connected=bool(answer["is_connected"]),
+        )
 
 
 class LockRequests:
@@ -129,8 +141,7 @@ class LockRequests:
 
     async def rules_clock(self) -> RulesClock:
         """When the owner was last there, when anybody was last connected, when the workspace started."""
-        answer = await self._call_newer("rules_clock")
-        return RulesClock(*(float(answer[name][1]) for name in ("presence", "connected", "started")))
+        return RulesClock.of(await self._call_newer("rules_clock"))
 
     async def watch_pid(self, identity: str, pid: int | None, seconds: float = 0.0) -> list[dict[str, Any]]:
         """Let a session count as busy while a process of it lives, for so long at most; None: no process."""

@@ -25,7 +25,7 @@ from persistent_terminal_hub.policy import EndSession, Lock, Rules, Warn, Worksp
 from persistent_terminal_hub.protocol.messages import Notice
 
 from .errors import refusal
-from .keeper_link import Info, KeeperLink
+from .keeper_link import Change, Info, KeeperLink
 from .keeper_lock import RulesClock
 from .presence import Presence
 from .rules_facts import (
@@ -92,7 +92,9 @@ class WorkspaceClock:
         self._told_to_end: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
         self._again = asyncio.Event()
+        self._was_locked = False
         link.before_ready = self._first_look
+        link.on_change(self._on_change)
 
     # -- life ----------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -147,6 +149,7 @@ class WorkspaceClock:
     # -- looking -------------------------------------------------------------------------------------
     async def facts(self) -> WorkspaceFacts:
         """How it is now. Raises KeeperError, KeeperGone."""
+        await self.link.count_connected(self._websockets())
         return await self._gather(self.link.ask)
 
     async def _gather(self, ask: Ask) -> WorkspaceFacts:
@@ -156,8 +159,7 @@ class WorkspaceClock:
             page = await ask("list", after=after)
             models += page["sessions"]
             after = page["next"]
-        answer = await ask("rules_clock")
-        self._clock = RulesClock(*(float(answer[name][1]) for name in ("presence", "connected", "started")))
+        self._clock = RulesClock.of(await ask("rules_clock"))
         locked = bool((await ask("lock_state"))["locked"])
         now = time.monotonic()
         for model in models:
@@ -189,20 +191,31 @@ class WorkspaceClock:
         async def ask(op: str, **fields: Any) -> dict[str, Any]:
             return dict((await client.call(op, **fields)).header)
 
-        if self.presence.last is not None:  # of a time when the keeper could not hear it
-            await ask("presence", at=self.presence.last)
-        facts = await self._gather(ask)
-        for action in policy.decide(facts, self.rules, time.monotonic()):
-            if isinstance(action, Lock):
-                await ask("lock", reason=action.reason)
-                self.note("locked", reason=action.reason)
+        try:
+            if self.presence.last is not None:  # of a time when the keeper could not hear it
+                await ask("presence", at=self.presence.last)
+            facts = await self._gather(ask)
+            for action in policy.decide(facts, self.rules, time.monotonic()):
+                if isinstance(action, Lock):
+                    await ask("lock", reason=action.reason)
+        except (KeeperError, OSError):
+            raise  # the connection is tried again, and nobody is let in before
+        except Exception:  # a mistake of ours must open nothing
+            log.exception("The rules could not be looked at.")
+            if self.rules.idle_lock > 0:
+                await ask("lock", reason="The rules of this workspace could not be looked at.")
+
+    def _on_change(self, change: Change) -> None:
+        view = self.link.lock
+        if change.kind == "lock" and view is not None and view.locked != self._was_locked:
+            self._was_locked = view.locked
+            self.note("locked" if view.locked else "unlocked", reason=view.reason or None)
 
     async def tick(self) -> None:
         """One look, and what follows from it."""
         await self.link.ready()
         if not self.link.knows_rules:
             return
-        await self.link.count_connected(self._websockets())
         facts = await self.facts()
         for action in policy.decide(facts, self.rules, time.monotonic()):
             try:
@@ -215,7 +228,6 @@ class WorkspaceClock:
     async def _act(self, action: policy.Action) -> None:
         if isinstance(action, Lock):
             await self.link.lock_now(action.reason)
-            self.note("locked", reason=action.reason)
         elif isinstance(action, EndSession):
             await self.end(action.session, action.code, action.reason)
         elif isinstance(action, Warn):

@@ -94,7 +94,7 @@ def workspace_facts(
         state="running",
         age=max(0.0, now - clock.started),
         since_presence=max(0.0, now - clock.presence),
-        since_connected=max(0.0, now - clock.connected),
+        since_connected=0.0 if clock.is_connected else max(0.0, now - clock.connected),
         busy=kernels_busy_since is not None,
         busy_for=0.0 if kernels_busy_since is None else max(0.0, now - kernels_busy_since),
         since_busy=0.0 if working else None if last_busy is None else max(0.0, now - last_busy),
