@@ -16,7 +16,6 @@ from jupyterhub.utils import maybe_future
 from persistent_terminal_hub.hub import containers, failures, secret_delivery, site_options
 from persistent_terminal_hub.hub.container_spec import (
     SERVER_PORT,
-    STATE_DIR,
     ContainerSpec,
     SpecRequest,
     build,
