@@ -1,8 +1,9 @@
 """The rules of one workspace as JSON: what the hub gives it (PTH_RULES), and what it was told since.
 
 What it was told is kept in the runtime directory, so that a server that starts again does not go by older
-rules, and so that commands inside the workspace know them. Whoever runs code in the workspace can change
-both; the culler, which goes by its own copy, holds the limits all the same.
+rules, and so that commands inside the workspace know them. It is read here, without the settings' model (see
+`config.rules`), because a server's start must not wait for that. Whoever runs code in the workspace can
+change both; the culler, which goes by its own copy, holds the limits all the same.
 """
 
 from __future__ import annotations
@@ -61,29 +62,39 @@ def rules_hash(rules: Rules) -> str:
 def read_rules(directory: Path, environ: Mapping[str, str]) -> tuple[Rules, str]:
     """The rules that hold here, and a sentence about what was wrong with them (empty: nothing).
 
-    A workspace whose rules cannot be read has the default ones: it locks.
+    A workspace whose rules cannot be read has the default ones: it locks. Without any nothing is limited: no
+    hub of ours started this server, so nobody could unlock it.
     """
     trouble = ""
-    if not environ.get("PTH_WORKSPACE_ID") and ENVIRONMENT not in environ:
+    if ENVIRONMENT not in environ:
         return NO_RULES, ""
     with contextlib.suppress(FileNotFoundError):
         try:
             with (directory / FILE_NAME).open("rb") as file:
-                return rules_of(json.loads(file.read(MAX_FILE))), ""
+                kept = json.loads(file.read(MAX_FILE))
+            if isinstance(kept, dict) and kept.get("after") == _given(environ):
+                return rules_of(kept["rules"]), ""
         except FileNotFoundError:
             raise
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError, KeyError, RecursionError):
             trouble = f"{FILE_NAME} cannot be read; the rules that the hub gave at the start hold."
     try:
-        return rules_of(json.loads(environ.get(ENVIRONMENT, "{}"))), trouble
+        return rules_of(json.loads(environ[ENVIRONMENT])), trouble
     except (ValueError, RecursionError):
         return Rules(), f"{ENVIRONMENT} is not readable; the default rules hold."
 
 
-def write_rules(directory: Path, rules: Rules) -> None:
-    """Keep rules for the next start. Raises OSError."""
+def write_rules(directory: Path, rules: Rules, environ: Mapping[str, str]) -> None:
+    """Keep rules for the next start of this server. Raises OSError."""
     values = {name: value if math.isfinite(value) else 0.0 for name, value in asdict(rules).items()}
-    write_private(directory / FILE_NAME, json.dumps(values).encode())
+    kept = {"after": _given(environ), "rules": values}
+    write_private(directory / FILE_NAME, json.dumps(kept).encode())
+
+
+def _given(environ: Mapping[str, str]) -> str:
+    """Names what the hub gave at the start: a workspace that was started with something else since, in a
+    directory that outlived it, goes by that."""
+    return hashlib.sha256(environ.get(ENVIRONMENT, "").encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -56,6 +56,7 @@ class PlainAnswer(RequestHandler):
     def set_default_headers(self) -> None:
         """Nothing is to be kept by anybody."""
         self.clear_header("Server")
+        self.set_header("Connection", "close")  # as Tornado does with an answer that does not wait for a body
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Referrer-Policy", "no-referrer")

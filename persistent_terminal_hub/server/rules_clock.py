@@ -32,6 +32,7 @@ from .rules_facts import (
     WARNED,
     limits,
     moments_in,
+    number_in,
     seconds_or_none,
     session_facts,
     warnings_that_hold,
@@ -78,12 +79,14 @@ class WorkspaceClock:
         self.presence = presence
         self.tell: Teller = lambda _session, _notice: None
         self._directory = directory
+        self._environ = environ
         self._kernels_busy = kernels_busy
         self._websockets = websockets
         self.rules, trouble = rules_file.read_rules(directory, environ)
         if trouble:
             log.error("%s", trouble)
-        self.warned = _read_warned(directory / WARNED_FILE)
+        # Warnings of the workspace, by when they were shown; and which start of the workspace they are of.
+        self.warned, self._warned_of = _read_warned(directory / WARNED_FILE)
         self.events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
         self._count = 0
         self._clock: RulesClock | None = None
@@ -143,7 +146,7 @@ class WorkspaceClock:
         self.rules = rules
         if changed:
             self.note("rules")
-            rules_file.write_rules(self._directory, rules)
+            rules_file.write_rules(self._directory, rules, self._environ)
             self._again.set()
 
     # -- looking -------------------------------------------------------------------------------------
@@ -160,6 +163,8 @@ class WorkspaceClock:
             models += page["sessions"]
             after = page["next"]
         self._clock = RulesClock.of(await ask("rules_clock"))
+        if self._warned_of != self._clock.started:  # another start of the workspace, or of the machine
+            self.warned, self._warned_of = {}, self._clock.started
         locked = bool((await ask("lock_state"))["locked"])
         now = time.monotonic()
         for model in models:
@@ -254,7 +259,7 @@ class WorkspaceClock:
         else:
             self.warned[code] = now
             with contextlib.suppress(OSError):  # then it is said again after a restart
-                text = json.dumps(self.warned).encode()
+                text = json.dumps({"started": self._warned_of, WARNED: self.warned}).encode()
                 rules_file.write_private(self._directory / WARNED_FILE, text)
         self.note("warned", session=session, code=code, reason=reason, seconds=round(seconds, 3))
         self.tell(session, Notice(code=code, message=reason, seconds=seconds))
@@ -339,9 +344,10 @@ class WorkspaceClock:
         }
 
 
-def _read_warned(path: Path) -> dict[str, float]:
+def _read_warned(path: Path) -> tuple[dict[str, float], float | None]:
     try:
         with path.open("rb") as file:
-            return moments_in({WARNED: json.loads(file.read(rules_file.MAX_FILE))})
+            kept = json.loads(file.read(rules_file.MAX_FILE))
+        return (moments_in(kept), number_in(kept, "started")) if isinstance(kept, dict) else ({}, None)
     except (OSError, ValueError, RecursionError):
-        return {}
+        return {}, None

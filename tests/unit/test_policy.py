@@ -119,6 +119,7 @@ AWAY = {"since_presence": 2 * HOUR, "since_connected": 2 * HOUR}
         (workspace(session(busy=True, busy_for=2 * DAY), since_presence=DAY - 900, since_connected=DAY), IDLE, ["warn idle_stop"]),
         (workspace(session(busy=True, busy_for=DAY), since_presence=2 * DAY, since_connected=DAY, warned={"idle_stop": 900}), IDLE, ["stop"]),
         (workspace(session(busy=True, busy_for=DAY), session(id="t", busy=True, busy_for=9), since_presence=2 * DAY, since_connected=DAY), IDLE, []),
+        (workspace(session(busy=True, busy_for=DAY), since_presence=DAY, since_connected=DAY, since_busy=0, warned={"idle_stop": 900}), IDLE, ["stop"]),
         (workspace(busy=True, busy_for=DAY, since_presence=DAY, since_connected=DAY, warned={"idle_stop": 900}), IDLE, ["stop"]),
         (workspace(since_presence=DAY, since_connected=0, warned={"idle_stop": 900}), IDLE, ["stop"]),
         (workspace(session(busy=True, busy_for=9 * DAY), since_presence=9 * DAY, since_connected=0), rules(idle_stop=HOUR, keep_alive_max=0), []),

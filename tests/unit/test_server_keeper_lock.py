@@ -114,7 +114,7 @@ async def test_a_clock_that_cannot_decide_locks(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(rules_clock.policy, "decide", broken)
     keeper = Keeper(NEW)
     link, _ = linked(keeper)
-    environ = {"PTH_WORKSPACE_ID": "a/"}
+    environ = {"PTH_RULES": "{}"}
     WorkspaceClock(link, Presence(link), tmp_path, environ=environ)
     await link._learn_lock(keeper)  # type: ignore[arg-type]
     assert link.lock is not None and link.lock.locked

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import re
 from collections.abc import AsyncIterator, Callable
@@ -408,6 +409,7 @@ async def test_what_is_open_is_closed_by_a_lock(server: Server, monkeypatch: pyt
         await asyncio.sleep(0.1)
         assert server.gate.connections.websockets() == 1
         tell(server, LOCKED)
+        tell(server, LOCKED)  # the keeper's event and its answer say the same
         with contextlib.suppress(ConnectionClosed):
             await echo.send("two")
         with pytest.raises(ConnectionClosed) as closed:
@@ -425,6 +427,21 @@ async def test_what_is_open_is_closed_by_a_lock(server: Server, monkeypatch: pyt
     assert Echo.heard == ["one"]
     writer.close()
     upload.close()
+
+
+async def test_what_is_gone_is_forgotten(server: Server) -> None:
+    tell(server, OPEN)
+    for path in ("echo", "echo", "persistent-terminals/ws/x"):
+        with contextlib.suppress(InvalidStatus):
+            async with server.socket(path):
+                pass
+        await server.ask("hello")
+    for _ in range(50):
+        gc.collect()
+        if not server.gate.connections._entries:
+            break
+        await asyncio.sleep(0.02)
+    assert not server.gate.connections._entries
 
 
 async def test_a_client_that_ignores_the_goodbye_is_not_heard(server: Server) -> None:

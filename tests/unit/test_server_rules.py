@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistent_terminal_hub import policy, rules_file
+from persistent_terminal_hub import keep_alive, policy, rules_file
+from persistent_terminal_hub.config.rules import rules_to_json
 from persistent_terminal_hub.policy import Rules
 from persistent_terminal_hub.rules_file import (
     NO_RULES,
@@ -153,8 +154,11 @@ def test_a_process_is_watched_within_the_maximum() -> None:
 def test_rules_come_back_from_the_file_and_win_over_the_environment(tmp_path: Path) -> None:
     environ = {"PTH_WORKSPACE_ID": "a/", "PTH_RULES": json.dumps({"idle_lock": 60})}
     assert read_rules(tmp_path, environ) == (Rules(idle_lock=60.0), "")
-    write_rules(tmp_path, Rules(idle_lock=30.0, ttl=5.0))
+    write_rules(tmp_path, Rules(idle_lock=30.0, ttl=5.0), environ)
     assert read_rules(tmp_path, environ) == (Rules(idle_lock=30.0, ttl=5.0), "")
+    # The next start of the workspace brings others; the file was only for this one.
+    later = {**environ, "PTH_RULES": json.dumps({"idle_lock": 90})}
+    assert read_rules(tmp_path, later) == (Rules(idle_lock=90.0), "")
     assert (tmp_path / rules_file.FILE_NAME).stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == [rules_file.FILE_NAME]
 
@@ -166,18 +170,31 @@ def test_rules_that_cannot_be_read_lock_as_the_default_does(tmp_path: Path, text
     rules, trouble = read_rules(tmp_path, {"PTH_WORKSPACE_ID": "a/", "PTH_RULES": text})
     assert rules == Rules() and rules.idle_lock > 0
     assert trouble
-    (tmp_path / rules_file.FILE_NAME).write_text(text)
-    rules, trouble = read_rules(tmp_path, {"PTH_WORKSPACE_ID": "a/", "PTH_RULES": '{"ttl": 7}'})
-    assert rules == Rules(ttl=7.0)
-    assert trouble
+    environ = {"PTH_WORKSPACE_ID": "a/", "PTH_RULES": '{"ttl": 7}'}
+    write_rules(tmp_path, Rules(), environ)
+    file = tmp_path / rules_file.FILE_NAME
+    kept = json.loads(file.read_text())
+    for damaged in (text, json.dumps({**kept, "rules": {"ttl": "1"}}), json.dumps({"after": kept["after"]})):
+        file.write_text(damaged)
+        rules, _trouble = read_rules(tmp_path, environ)
+        assert rules == Rules(ttl=7.0)
 
 
 def test_a_server_without_a_hub_has_no_rules(tmp_path: Path) -> None:
+    assert read_rules(tmp_path, {}) == (NO_RULES, "")
+    (tmp_path / rules_file.FILE_NAME).write_text("{")
     assert read_rules(tmp_path, {}) == (NO_RULES, "")
     quiet = policy.WorkspaceFacts(
         taken=0.0, state="running", age=1e9, since_presence=1e9, since_connected=1e9
     )
     assert policy.decide(quiet, NO_RULES, 0.0) == []
+
+
+@given(st.builds(Rules, idle_lock=st.integers(0, 10**6), ttl=st.floats(0, 1e6), max_age=st.just(0.0)))
+def test_what_the_hub_writes_is_read(rules: Rules) -> None:
+    found, trouble = read_rules(Path("/nonexistent"), {"PTH_RULES": rules_to_json(rules)})
+    assert (found, trouble) == (rules, "")
+    assert rules_hash(found) == rules_hash(rules)
 
 
 def test_rules_are_numbers_and_equal_ones_have_one_name() -> None:
@@ -248,3 +265,30 @@ def test_a_title_would_tear_this(tail: bytes) -> None:
 
 def test_a_title_holds_no_control() -> None:
     assert title_sequence("a\x1b]b\x07\nc") == "\x1b]2;a ]b  c\x07"
+
+
+# -- the command ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("4h", 14400), ("1d12h", 129600), ("90m", 5400), ("300", 300), ("5s", 5), (" 1H ", 3600)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert keep_alive.seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "h", "soon", "-1h", "1.5h", "0", "1h1d", "٤h", "9" * 30])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(keep_alive.Failed, match=r"\.$"):
+        keep_alive.seconds_of(text)
+
+
+def test_keep_alive_outside_a_workspace_says_where_it_belongs(tmp_path: Path) -> None:
+    for environ in (
+        {},
+        {"PTH_RUNTIME_DIR": str(tmp_path)},
+        {"PTH_RUNTIME_DIR": str(tmp_path), "PTH_SESSION_ID": "a"},
+    ):
+        with pytest.raises(keep_alive.Failed, match=r"\.$"):
+            keep_alive.keep_alive(1, None, None, environ)
