@@ -265,15 +265,13 @@ def test_a_watched_process_by_api_and_by_command(ruled: Ruled, tmp_path: Path) -
     assert ruled.session(identity)["busy"]
     assert ruled.ask("POST", url, {"pid": 1}).status_code == 422
     assert ruled.ask("POST", url, {"pid": None}).json()["watched"] == []
-    environ = {
-        "PATH": os.environ["PATH"], "PYTHONPATH": str(REPO), "PTH_SESSION_ID": identity,
-        "PTH_WORKSPACE_ID": "ann/",
-        "PTH_RUNTIME_DIR": str(ruled.workspace.keeper.runtime),
-    }  # fmt: skip
+    # What a command in that terminal has.
+    entries = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    environ = {**dict(entry.split("=", 1) for entry in entries if entry), "PYTHONPATH": str(REPO)}
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "persistent_terminal_hub.cli", "keep-alive", *arguments]
-        line[1:3] = ["-c", "from persistent_terminal_hub.cli import main; main()"]
+        program = "from persistent_terminal_hub.cli import main; main()"
+        line = [sys.executable, "-c", program, "keep-alive", *arguments]
         return subprocess.run(line, env=environ, capture_output=True, text=True, timeout=30)
 
     done = command("--pid", str(pid), "--for", "4h")
