@@ -32,6 +32,8 @@ from persistent_terminal_hub.tokens import Purpose, issue
 
 #: How much of an interval the questions of a cycle are spread over.
 SPREAD = 0.25
+#: A hub that is starting is asked again so soon.
+HUB_AGAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,8 @@ async def run(culler: Culler, interval: float, log: DecisionLog, verbose: bool) 
             first = False
             reason = f"{tally.reached} of {tally.workspaces} workspaces answered"
             log.line("cycle", reason=reason, seconds=round(tally.seconds, 3), actions=tally.actions)
-        left = interval - (time.monotonic() - began)
+        pause = min(interval, HUB_AGAIN_SECONDS) if culler.hub_is_away else interval
+        left = pause - (time.monotonic() - began)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(ending), max(left, 0.1))
 

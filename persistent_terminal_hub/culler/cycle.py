@@ -90,6 +90,11 @@ class Culler:
     _noted: dict[str, Noted] = field(default_factory=dict)
     _hub_away: str = ""
 
+    @property
+    def hub_is_away(self) -> bool:
+        """Whether the last cycle found no hub."""
+        return bool(self._hub_away)
+
     async def run_once(self) -> Tally:
         """One cycle. Without the hub nothing is asked and nothing happens."""
         began = self.clock()

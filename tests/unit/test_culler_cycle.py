@@ -358,6 +358,17 @@ async def test_an_orphan_is_reported_then_adopted_and_never_stopped() -> None:
     assert site.hub.done == [("adopt", "eve/gpu")] * 2
 
 
+async def test_after_a_lost_database_orphans_are_adopted_a_few_at_a_time() -> None:
+    site = Site()
+    site.hub.found = Leftovers(tuple(Orphan(f"u{number}", "", "c", True, "") for number in range(10)))
+    adopted = []
+    for _ in range(5):
+        await site.culler.run_once()
+        adopted.append(len(site.hub.done))
+    assert adopted == [0, 4, 8, 10, 10]
+    assert len(set(site.hub.done)) == 10
+
+
 async def test_an_orphan_nobody_may_adopt_is_reported_once() -> None:
     site = Site(fixed(Stop("s")))
     site.hub.found = Leftovers((Orphan("gone", "", "c0ffee", False, "the hub has no such user"),))
