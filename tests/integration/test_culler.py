@@ -141,6 +141,8 @@ def command_of(pid: int) -> str:
 def test_it_outlives_the_hub_and_comes_back_itself(hub: Serve) -> None:
     culler = hub.child_pid("persistent_terminal_hub.culler")
     assert culler
+    # At the very start it waits for the hub, too.
+    assert wait_for(lambda: len(decisions(hub, "go on")) == len(decisions(hub, "wait")), 10)
     before = len(decisions(hub, "wait"))
     os.kill(hub.child_pid("jupyterhub_config"), signal.SIGKILL)
     assert wait_for(lambda: len(decisions(hub, "wait")) > before, 10)
