@@ -9,6 +9,7 @@ from traitlets import Instance
 
 from persistent_terminal_hub.hub import jwks
 from persistent_terminal_hub.hub.data_dir import DataDir
+from persistent_terminal_hub.hub.service_routes import service_handlers
 from persistent_terminal_hub.settings import Settings
 from persistent_terminal_hub.signing_keys import DAY, KeyStore
 
@@ -23,7 +24,10 @@ def key_store(settings: Settings, data: DataDir) -> KeyStore:
 
 def extra_handlers(settings: Settings, data: DataDir) -> list[Route]:
     """Routes below /hub that do not depend on how people log in."""
-    return [(jwks.ROUTE, jwks.JwksHandler, {"keys": key_store(settings, data)})]
+    return [
+        (jwks.ROUTE, jwks.JwksHandler, {"keys": key_store(settings, data)}),
+        *service_handlers(),
+    ]
 
 
 class OwnHandlers(Authenticator):
