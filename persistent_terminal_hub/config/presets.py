@@ -25,6 +25,8 @@ class Preset:
     scopes: tuple[str, ...] = ("openid", "profile", "email")
     username_claim: str = "preferred_username"
     groups_claim: str = ""
+    #: Says in its ID tokens when somebody logged in (`auth_time`), so that a login there can unlock.
+    proves_fresh_login: bool = False
     #: Where an administrator gets a client id and a secret, as the rest of a sentence.
     register: str = ""
 
@@ -35,12 +37,14 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "oauth2": Preset(
             title="the OpenID Connect provider",
             oidc=True,
+            proves_fresh_login=True,
             groups_claim="groups",
             register="register a confidential client (authorization code, PKCE) at your identity provider",
         ),
         "google": Preset(
             title="Google",
             oidc=True,
+            # Google has ID tokens, but without auth_time and whatever max_age says.
             issuer="https://accounts.google.com",
             username_claim="email",
             register="create an OAuth client ID of type 'Web application' at "

@@ -193,6 +193,8 @@ def _authenticator(c: Any, settings: Settings, data: DataDir) -> None:
     from persistent_terminal_hub.hub.authenticator import FIRST_ADMIN, LocalAuthenticator, OAuth2Authenticator
 
     auth = settings.auth
+    c.ReauthMixin.data_dir = str(data.path)
+    c.ReauthMixin.hub_id = data.hub_id()
     c.Authenticator.admin_users = set(auth.admin_users)
     # A session that is still open asks again after this long, and before each start.
     c.Authenticator.auth_refresh_age = 300
@@ -217,6 +219,10 @@ def _authenticator(c: Any, settings: Settings, data: DataDir) -> None:
     oauth.token_url = endpoints.token_url
     oauth.userdata_url = endpoints.userdata_url
     oauth.provider_name = oauth.login_service = name
+    if preset_of(auth.provider).proves_fresh_login:
+        oauth.issuer = endpoints.issuer
+        oauth.jwks_url = endpoints.jwks_url
+        oauth.id_token_algorithms = list(endpoints.id_token_algorithms)
     oauth.username_claim = auth.username_claim
     oauth.scope = list(auth.scopes)
     oauth.client_id = auth.client_id
