@@ -132,7 +132,7 @@ class SigningKey:
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ValueError("This is not an unencrypted private key in PEM.") from error
         if not isinstance(key, Ed25519PrivateKey):
-            raise ValueError("This is not an Ed25519 key.")
+            raise ValueError("This is not an Ed25519 key.")  # noqa: TRY004  (the caller's file is wrong)
         return cls(key)
 
     def to_pem(self) -> bytes:
