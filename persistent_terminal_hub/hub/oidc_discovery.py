@@ -54,7 +54,7 @@ def read_document(issuer: str, document: Any) -> Endpoints:
     said = str(document.get("issuer", ""))
     if said.rstrip("/") != issuer.rstrip("/"):
         raise DiscoveryError(f"{where} calls its issuer {said!r}: write auth.issuer exactly so.")
-    urls = []
+    urls: list[str] = []
     for key in ("authorization_endpoint", "token_endpoint", "userinfo_endpoint"):
         url = document.get(key)
         if not isinstance(url, str) or not url:
@@ -63,12 +63,13 @@ def read_document(issuer: str, document: Any) -> Endpoints:
             )
         _require_safe(url, f"the {key} in {where}")
         urls.append(url)
+    endpoints = Endpoints(said, urls[0], urls[1], urls[2])
     keys = document.get("jwks_uri")
     if not isinstance(keys, str) or not keys:
-        return Endpoints(said, *urls)
+        return endpoints
     _require_safe(keys, f"the jwks_uri in {where}")
     algorithms = usable_algorithms(document.get("id_token_signing_alg_values_supported"))
-    return Endpoints(said, *urls, jwks_url=keys, id_token_algorithms=algorithms)
+    return replace(endpoints, jwks_url=keys, id_token_algorithms=algorithms)
 
 
 def _require_safe(url: str, what: str) -> None:

@@ -97,7 +97,7 @@ class ProviderKeys:
             if age > MAX_AGE_SECONDS:
                 await self._refresh()
             found = self._matching(kid, algorithm)
-            if not found and MIN_AGE_SECONDS <= self._clock() - self._fetched:
+            if not found and self._clock() - self._fetched >= MIN_AGE_SECONDS:
                 await self._refresh()  # the provider may have begun to sign with a new key
                 found = self._matching(kid, algorithm)
             return found
@@ -131,4 +131,3 @@ class ProviderKeys:
 
 
 _KEY_TYPES: Final = {"RS": ("RSA",), "PS": ("RSA",), "ES": ("EC",), "Ed": ("OKP",)}
-

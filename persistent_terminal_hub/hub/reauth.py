@@ -1,4 +1,4 @@
-"""`/hub/reauth`: prove a fresh login, get a locked workspace opened. A mixin for any JupyterHub authenticator.
+"""`/hub/reauth`: prove a fresh login, get a locked workspace opened. For any JupyterHub authenticator.
 
     class MyAuthenticator(ReauthMixin, PAMAuthenticator): ...
 
@@ -71,9 +71,7 @@ class Reauth:
     def belongs(self, handler: ReauthHandler, challenge: Challenge) -> bool:
         """Whether the request comes from the browser and the user that the challenge was made for."""
         user = handler.current_user
-        return (
-            user is not None and user.name == challenge.user and session_of(handler) == challenge.session
-        )
+        return user is not None and user.name == challenge.user and session_of(handler) == challenge.session
 
     # -- results ------------------------------------------------------------------------------------
 
@@ -91,7 +89,9 @@ class Reauth:
         REAUTH_TOTAL.labels(method, "ok").inc()
         await self._record(handler, challenge, method=method, result="ok")
         token = self.tokens.unlock(challenge.user, challenge.workspace)
-        handler.log.info("%s proved a fresh login (%s) for %s", challenge.user, method, challenge.workspace_id)
+        handler.log.info(
+            "%s proved a fresh login (%s) for %s", challenge.user, method, challenge.workspace_id
+        )
         await hand_over(
             handler, handler.address(challenge.workspace), token, challenge.next, challenge.workspace
         )
@@ -134,7 +134,7 @@ class Reauth:
 
 
 def session_of(handler: Any) -> str:
-    """A digest of the browser's hub session; it changes with every login, and when the user's sessions end."""
+    """A digest of the browser's hub session; another after each login, and once the user's sessions end."""
     _ = handler.xsrf_token  # makes the hub's session cookie, should there be none yet
     secret = f"{handler.get_session_cookie()}\0{handler.current_user.cookie_id}"
     return hashlib.sha256(secret.encode()).hexdigest()

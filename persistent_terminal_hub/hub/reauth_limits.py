@@ -11,7 +11,9 @@ from persistent_terminal_hub.hub.login_throttle import LoginThrottle
 
 #: On the hub's own /hub/metrics. Results are a closed list of words in the code, `ok` among them.
 REAUTH_TOTAL = Counter(
-    "pth_reauth_total", "Answers to a challenge for a fresh login, by method and result.", ["method", "result"]
+    "pth_reauth_total",
+    "Answers to a challenge for a fresh login, by method and result.",
+    ["method", "result"],
 )
 
 

@@ -31,22 +31,25 @@ STRAY = (
 )
 AWAY = "{provider} does not answer just now. Your workspace stays locked; try again in a moment."
 CANCELLED = "You did not log in at {provider}, so your workspace stays locked. Try again when you like."
-REFUSED = "{provider} did not confirm a login, so your workspace stays locked. Try again; if it goes on, tell an administrator."
+REFUSED = (
+    "{provider} did not confirm a login, so your workspace stays locked. Try again; if it goes on, tell an "
+    "administrator."
+)
 OTHER_ACCOUNT = (
-    "At {provider} you logged in with another account. Your workspace stays locked and you are still {user} here: "
-    "log in with the account of {user}."
+    "At {provider} you logged in with another account. Your workspace stays locked and you are still {user} "
+    "here: log in with the account of {user}."
 )
 NOT_FRESH = (
-    "{provider} did not ask for your password again, so your workspace stays locked. Try again; if it goes on, log "
-    "out there first."
+    "{provider} did not ask for your password again, so your workspace stays locked. Try again; if it goes "
+    "on, log out there first."
 )
 NO_TIME = (
-    "{provider} does not say when you logged in, so a login there cannot unlock a workspace. Use another way below "
-    "if there is one, or ask an administrator."
+    "{provider} does not say when you logged in, so a login there cannot unlock a workspace. Use another way "
+    "below if there is one, or ask an administrator."
 )
-BAD_TOKEN = (
-    "What {provider} sent does not prove a fresh login, so your workspace stays locked. Try again; if it goes on, "
-    "tell an administrator: the hub's log says which check failed."
+NO_PROOF = (
+    "What {provider} sent does not prove a fresh login, so your workspace stays locked. Try again; if it "
+    "goes on, tell an administrator: the hub's log says which check failed."
 )
 _SENTENCES: dict[Verdict, str] = {
     "subject": OTHER_ACCOUNT, "old_login": NOT_FRESH, "no_auth_time": NO_TIME,
@@ -145,7 +148,7 @@ class OidcMethod:
             raise Refused("keys_away", AWAY, status=503, counts=False) from None
         except BadSignature as error:
             self.authenticator.log.warning("ID token of %s: %s", self.issuer, error)
-            raise Refused("signature", BAD_TOKEN) from None
+            raise Refused("signature", NO_PROOF) from None
         user = attempt.challenge.user
         oauth = self.authenticator
         expected = Expected(
@@ -153,7 +156,7 @@ class OidcMethod:
         )
         verdict = judge_id_token(claims, expected, time.time())
         if verdict != "ok":
-            raise Refused(verdict, _SENTENCES.get(verdict, BAD_TOKEN))
+            raise Refused(verdict, _SENTENCES.get(verdict, NO_PROOF))
         await self._check_account(answer, str(claims["sub"]), user)
 
     async def _exchange(self, attempt: Attempt, code: str) -> dict[str, Any]:

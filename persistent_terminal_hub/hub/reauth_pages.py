@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from persistent_terminal_hub.hub.reauth import Reauth
 
 TOO_OLD = (
-    "This page was open for too long, or was used already. Nothing happened to your workspace: try again here."
+    "This page was open for too long, or was used already. Nothing happened to your workspace: try again "
+    "here."
 )
 NOT_YOURS = (
-    "This workspace is somebody else's: only its owner can unlock it. If you want to open it as another user, "
-    "log out first."
+    "This workspace is somebody else's: only its owner can unlock it. If you want to open it as another "
+    "user, log out first."
 )
 NO_WORKSPACE = "You have no workspace of this name. Look on the hub's home page which ones you have."
 NO_METHOD = (
@@ -91,10 +92,9 @@ class ReauthHandler(BaseHandler):
         return True
 
     async def show(self, workspace: str, next_: str, *, status: int = 200, problem: str = "") -> None:
-        """Finish with the page: the workspace, the problem if there is one, and a fresh offer of each method."""
+        """Finish with the page: the workspace, the problem, if any, and a fresh offer of each method."""
         user = self.current_user
-        spawner = user.spawners[workspace] if workspace in user.spawners else None
-        running = bool(spawner is not None and spawner.active)
+        running = bool(user.spawners[workspace].active)
         waiting = self.reauth.limits.sentence(user.name, self.origin)
         offers = []
         if running and not waiting:

@@ -15,8 +15,8 @@ MAX_PASSWORD = 4096
 WRONG = "That was not your password. Your workspace stays locked; try again."
 ONE_AT_A_TIME = "Another try of yours is being checked: wait for it, then try again."
 FAILED = (
-    "Your password could not be checked just now. Your workspace stays locked; try again in a moment, and tell "
-    "an administrator if it goes on."
+    "Your password could not be checked just now. Your workspace stays locked; try again in a moment, and "
+    "tell an administrator if it goes on."
 )
 
 

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Subjects:
-    """User name to (issuer, sub). A file that cannot be read is an empty one: then names decide, as at login."""
+    """User name to (issuer, sub). An unreadable file is an empty one: then names decide, as at login."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -44,7 +44,9 @@ class Subjects:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            log.warning("%s cannot be read (%s): subjects are learned anew.", self._path, type(error).__name__)
+            log.warning(
+                "%s cannot be read (%s): subjects are learned anew.", self._path, type(error).__name__
+            )
             return {}
         pairs = value.items() if isinstance(value, dict) else ()
         return {

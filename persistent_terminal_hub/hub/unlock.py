@@ -88,7 +88,7 @@ class WorkspaceAddress:
 
     @property
     def form_action(self) -> str:
-        """The sources of a Content-Security-Policy's form-action: the hub's own origin and the workspace's."""
+        """For a Content-Security-Policy: the hub's own origin and the workspace's."""
         parts = urlsplit(self.url)
         return f"'self' {parts.scheme}://{parts.netloc}" if parts.netloc else "'self'"
 
