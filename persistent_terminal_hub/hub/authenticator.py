@@ -9,7 +9,6 @@ import secrets
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import bcrypt
@@ -23,6 +22,7 @@ from tornado.web import HTTPError
 from traitlets import Bool, Integer, List, Unicode
 
 from persistent_terminal_hub.hub.account_pages import account_handlers
+from persistent_terminal_hub.hub.handlers import Route
 from persistent_terminal_hub.hub.login_throttle import LoginThrottle
 from persistent_terminal_hub.hub.reauth import ReauthMixin
 from persistent_terminal_hub.hub.reauth_methods import ReauthMethod
@@ -231,9 +231,9 @@ class LocalAuthenticator(ReauthMixin, WorkspacesStopFirst, NativeAuthenticator):
         _hand_out(password, pipe)
         self.db.commit()
 
-    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
+    def get_handlers(self, app: Any) -> list[Route]:
         """Called by the hub at its start: the login page is the hub's own, the others are ours."""
-        return [*Authenticator.get_handlers(self, app), *account_handlers(), *self.reauth_handlers()]
+        return [*Authenticator.get_handlers(self, app), *account_handlers(), *self.own_handlers()]
 
 
 def _hand_out(password: str, pipe: str) -> None:
@@ -258,7 +258,7 @@ class OAuth2Authenticator(ReauthMixin, WorkspacesStopFirst, GenericOAuthenticato
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.subjects = Subjects(Path(self.data_dir).expanduser().absolute() / "oidc-subjects.json")
+        self.subjects = Subjects(self.data.oidc_subjects)
 
     def proves_fresh_login(self) -> bool:
         """Whether a login there can unlock a workspace."""

@@ -193,8 +193,7 @@ def _authenticator(c: Any, settings: Settings, data: DataDir) -> None:
     from persistent_terminal_hub.hub.authenticator import FIRST_ADMIN, LocalAuthenticator, OAuth2Authenticator
 
     auth = settings.auth
-    c.ReauthMixin.data_dir = str(data.path)
-    c.ReauthMixin.hub_id = data.hub_id()
+    c.OwnHandlers.pth_settings = settings
     c.Authenticator.admin_users = set(auth.admin_users)
     # A session that is still open asks again after this long, and before each start.
     c.Authenticator.auth_refresh_age = 300

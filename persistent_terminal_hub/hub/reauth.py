@@ -12,16 +12,15 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.utils import maybe_future, url_path_join
 from tornado.web import HTTPError
-from traitlets import Integer, Unicode
-from traitlets.config import LoggingConfigurable
+from traitlets import Integer
 
 from persistent_terminal_hub.audit import Outbox
+from persistent_terminal_hub.hub.handlers import OwnHandlers, Route, key_store
 from persistent_terminal_hub.hub.login_throttle import LoginThrottle
 from persistent_terminal_hub.hub.one_time import OneTime, new_id
 from persistent_terminal_hub.hub.reauth_limits import REAUTH_TOTAL, ReauthLimits
@@ -166,11 +165,9 @@ async def still_allowed(handler: Any) -> bool:
         return False
 
 
-class ReauthMixin(LoggingConfigurable):
+class ReauthMixin(OwnHandlers):
     """Adds `/hub/reauth` to an authenticator, and writes its logins into the audit outbox."""
 
-    data_dir = Unicode("var", help="The hub's data directory: signing keys, audit outbox.").tag(config=True)
-    hub_id = Unicode(help="Which hub signs: the `iss` of its tokens.").tag(config=True)
     reauth_failures = Integer(5, help="Failed tries per user and address before a wait.").tag(config=True)
     reauth_wait_seconds = Integer(300, help="How long that wait is.").tag(config=True)
 
@@ -180,11 +177,10 @@ class ReauthMixin(LoggingConfigurable):
     def reauth(self) -> Reauth:
         """The hub's one, made when first asked for."""
         if self._reauth is None:
-            data = Path(self.data_dir).expanduser().absolute()
             self._reauth = Reauth(
                 self.reauth_methods(),
-                HubTokens(data / "keys", self.hub_id),
-                Outbox(data / "audit"),
+                HubTokens(key_store(self.pth_settings, self.data), self.data.hub_id()),
+                Outbox(self.data.audit),
                 LoginThrottle(self.reauth_failures, wait_seconds=self.reauth_wait_seconds),
             )
         return self._reauth
@@ -193,23 +189,21 @@ class ReauthMixin(LoggingConfigurable):
         """The ways to prove a fresh login, the preferred one first. Subclasses may add theirs."""
         # Whoever logs in at the hub's own form has a password; other logins have an address of their own.
         base = "/hub/"
-        form = self.login_url(base) == url_path_join(base, "login")  # type: ignore[attr-defined]
-        return [PasswordMethod(self)] if form and not self.auto_login else []  # type: ignore[attr-defined]
+        form = self.login_url(base) == url_path_join(base, "login")
+        return [PasswordMethod(self)] if form and not self.auto_login else []
 
-    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
+    def get_handlers(self, app: Any) -> list[Route]:
         """Called by the hub at its start."""
-        return [*super().get_handlers(app), *self.reauth_handlers()]  # type: ignore[misc]
+        return [*super().get_handlers(app), *self.own_handlers()]
 
-    def reauth_handlers(self) -> list[tuple[str, type]]:
-        """Routes below /hub."""
-        handlers: list[tuple[str, type]] = [(r"/reauth", ReauthPage)]
-        for method in self.reauth.methods:
-            handlers += method.handlers()
-        return handlers
+    def own_handlers(self) -> list[Route]:
+        """The page, and what its methods bring."""
+        methods = [route for method in self.reauth.methods for route in method.handlers()]
+        return [*super().own_handlers(), (r"/reauth", ReauthPage), *methods]
 
     async def check_login(self, handler: Any, data: Any) -> dict[str, Any] | None:
         """Everything that a login checks (password, blocked, allowed), without a login."""
-        login: dict[str, Any] | None = await super().get_authenticated_user(handler, data)  # type: ignore[misc]
+        login: dict[str, Any] | None = await super().get_authenticated_user(handler, data)
         return login
 
     async def get_authenticated_user(self, handler: Any, data: Any) -> dict[str, Any] | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -24,8 +23,8 @@ _CONTROLS = re.compile(r"[\x00-\x20\x7f\\]")
 class HubTokens:
     """Issues what the hub signs for a workspace."""
 
-    def __init__(self, keys: Path, hub_id: str) -> None:
-        self._keys = KeyStore(keys)
+    def __init__(self, keys: KeyStore, hub_id: str) -> None:
+        self._keys = keys
         self._issuer = f"hub:{hub_id}"
 
     def unlock(self, user: str, workspace: str) -> str:

@@ -222,9 +222,7 @@ def test_a_user_whose_approval_was_withdrawn_cannot_unlock(local_hub: Serve, adm
     carol = account(admin, "carol")
     form = form_with(page(carol), "password")
     admin.submit("hub/authorize", username="carol", action="withdraw")
-    answer = carol.post(
-        local_hub.origin + form.action, data=form.fields | {"password": PASSWORD}, timeout=30
-    )
+    answer = carol.post(local_hub.origin + form.action, data=form.fields | {"password": PASSWORD}, timeout=30)
     assert answer.status_code == 403
     assert not [form for form in forms(answer) if "token" in form.fields]
 
