@@ -172,6 +172,14 @@ class ReauthMixin(OwnHandlers):
     reauth_wait_seconds = Integer(300, help="How long that wait is.").tag(config=True)
 
     _reauth: Reauth | None = None
+    _outbox: Outbox | None = None
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where logins and proofs are written down."""
+        if self._outbox is None:
+            self._outbox = Outbox(self.data.audit)
+        return self._outbox
 
     @property
     def reauth(self) -> Reauth:
@@ -180,7 +188,7 @@ class ReauthMixin(OwnHandlers):
             self._reauth = Reauth(
                 self.reauth_methods(),
                 HubTokens(key_store(self.pth_settings, self.data), self.data.hub_id()),
-                Outbox(self.data.audit),
+                self.outbox,
                 LoginThrottle(self.reauth_failures, wait_seconds=self.reauth_wait_seconds),
             )
         return self._reauth
@@ -222,14 +230,15 @@ class ReauthMixin(OwnHandlers):
 
     async def _record_login(self, handler: Any, who: str, result: str, reason: str) -> None:
         # People type passwords into the field for the name: what is no user's name is not kept.
-        if result != "ok" and (not who or orm.User.find(handler.db, who) is None):
+        db = getattr(handler, "db", None)
+        if result != "ok" and (db is None or not who or orm.User.find(db, who) is None):
             who = ""
         await asyncio.to_thread(
-            self.reauth.outbox.record,
+            self.outbox.record,
             who=who,
             what="login",
             on="hub",
-            origin=str(handler.request.remote_ip or ""),
+            origin=str(handler.request.remote_ip or "") if handler is not None else "",
             result=result,
             reason=reason,
         )
