@@ -1,4 +1,4 @@
-"""/hub/reauth against a provider that lies, through a real hub: every lie has its reason and opens nothing."""
+"""/hub/reauth against a provider that lies, through a real hub: no lie opens anything, each has a reason."""
 
 from __future__ import annotations
 
