@@ -111,6 +111,26 @@ def rotate_keys(config: Path | None, compromised: bool) -> None:
     raise SystemExit(rotate(config, compromised))
 
 
+@main.command()
+@click.argument("target", required=False, metavar="[USER/WORKSPACE]")
+@click.option(
+    "--all", "all_", is_flag=True, help="All of mine, of USER/, or, as an administrator, everybody's."
+)
+@click.option("--hub", metavar="URL", help="The hub's address; else PTH_HUB_URL.")
+def lock(target: str | None, all_: bool, hub: str | None) -> None:
+    """Lock a workspace now: nobody sees it until its owner proves a fresh login. What runs in it goes on.
+
+    Without an argument: my default workspace, or the one that this terminal is in. The token comes from
+    PTH_TOKEN or from ~/.config/persistent-terminal-hub/token, which only you may read.
+    Exit status: 0 locked; 1 some do not answer yet (the hub goes on asking); 255 it failed.
+    """
+    try:
+        from persistent_terminal_hub.client.lock_command import run
+    except ModuleNotFoundError as error:
+        _fail([f"{error.name} is missing. Install it with: pip install 'persistent-terminal-hub[client]'"])
+    raise SystemExit(run(target, all_=all_, hub=hub))
+
+
 @main.command("settings-reference")
 def settings_reference() -> None:
     """Print the reference page of all settings (docs/reference/settings.md)."""

@@ -7,8 +7,11 @@ from typing import Any
 from jupyterhub.auth import Authenticator
 from traitlets import Instance
 
-from persistent_terminal_hub.hub import jwks
+from persistent_terminal_hub.audit import Outbox
+from persistent_terminal_hub.hub import jwks, lock_routes
 from persistent_terminal_hub.hub.data_dir import DataDir
+from persistent_terminal_hub.hub.lock_push import LockSender
+from persistent_terminal_hub.hub.unlock import HubTokens
 from persistent_terminal_hub.settings import Settings
 from persistent_terminal_hub.signing_keys import DAY, KeyStore
 
@@ -23,7 +26,12 @@ def key_store(settings: Settings, data: DataDir) -> KeyStore:
 
 def extra_handlers(settings: Settings, data: DataDir) -> list[Route]:
     """Routes below /hub that do not depend on how people log in."""
-    return [(jwks.ROUTE, jwks.JwksHandler, {"keys": key_store(settings, data)})]
+    keys, outbox = key_store(settings, data), Outbox(data.audit)
+    sender = LockSender(HubTokens(keys, data.hub_id()))
+    return [
+        (jwks.ROUTE, jwks.JwksHandler, {"keys": keys}),
+        (lock_routes.ROUTE, lock_routes.LockHandler, {"sender": sender, "outbox": outbox}),
+    ]
 
 
 class OwnHandlers(Authenticator):
