@@ -113,9 +113,7 @@ def rotate_keys(config: Path | None, compromised: bool) -> None:
 
 @main.command()
 @click.argument("target", required=False, metavar="[USER/WORKSPACE]")
-@click.option(
-    "--all", "all_", is_flag=True, help="All of mine, of USER/, or, as an administrator, everybody's."
-)
+@click.option("--all", "all_", is_flag=True, help="All of mine, of USER/, or everybody's (administrators).")
 @click.option("--hub", metavar="URL", help="The hub's address; else PTH_HUB_URL.")
 def lock(target: str | None, all_: bool, hub: str | None) -> None:
     """Lock a workspace now: nobody sees it until its owner proves a fresh login. What runs in it goes on.

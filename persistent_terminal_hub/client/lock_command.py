@@ -65,7 +65,7 @@ def wish_of(target: str | None, all_: bool) -> dict[str, object]:
         if workspace:
             raise errors.NotConfigured("--all takes USER/ and no workspace.", "Leave one of them out.")
         return {"all": True, "user": user}
-    return {"workspace": workspace} | ({"user": user} if slash else {})
+    return {"workspace": workspace, "user": user} if slash else {"workspace": workspace}
 
 
 async def _run(locks: _Locks, wish: Mapping[str, object]) -> int:

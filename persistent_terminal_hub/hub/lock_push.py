@@ -1,4 +1,4 @@
-"""Tells workspaces to lock, many at a time; who does not answer is asked again until it does or has stopped."""
+"""Tells workspaces to lock, many at a time; one that does not answer is asked again for a while."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Result = Literal["locked", "already", "not_answering", "refused", "not_running"]
 SENTENCES: Final[dict[Result, str]] = {
     "locked": "It is locked; what runs in it goes on.",
     "already": "It was locked already.",
-    "not_answering": "It does not answer. The hub goes on asking for ten minutes, until it answers or has stopped.",
+    "not_answering": "It does not answer. The hub goes on asking, for ten minutes at most.",
     "refused": "It did not accept the order to lock; its log says why.",
     "not_running": "It does not run, so there is nothing to lock.",
 }
@@ -79,7 +79,6 @@ class LockSender:
             if result == "not_answering" and target.id not in self.pursued:
                 task = asyncio.get_running_loop().create_task(self._pursue(target, reason))
                 self.pursued[target.id] = task
-                task.add_done_callback(lambda _, id_=target.id: self.pursued.pop(id_, None))
         return list(results)
 
     async def _ask(self, target: Target, reason: str) -> Result:
@@ -121,6 +120,12 @@ class LockSender:
         return "already" if answer.get("already") is True else "locked"
 
     async def _pursue(self, target: Target, reason: str) -> None:
+        try:
+            await self._ask_until(target, reason)
+        finally:
+            self.pursued.pop(target.id, None)
+
+    async def _ask_until(self, target: Target, reason: str) -> None:
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self._patience, self._first_pause
         while loop.time() < deadline:

@@ -9,6 +9,7 @@ from typing import Any
 from jupyterhub import orm
 from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.user import User
+from sqlalchemy.exc import SQLAlchemyError
 from tornado.web import HTTPError
 
 from persistent_terminal_hub.audit import Outbox
@@ -47,12 +48,12 @@ class LockHandler(APIHandler):
             self._outbox.record,
             who=self.current_user.name,
             what="lock",
-            on="*" if everybody else f"{user}/{'*' if wish.get('all') is True else wish.get('workspace', '')}",
+            on="*" if everybody else f"{user}/*" if wish.get("all") is True else targets[0].id,
             origin=str(self.request.remote_ip or ""),
-            result="ok" if all(result in ("locked", "already", "not_running") for result in results) else "lost",
+            result="not_answering" if {"not_answering", "refused"} & set(results) else "ok",
             reason=reason,
             count=sum(result == "locked" for result in results),
-        )  # fmt: skip
+        )
         self.finish(
             {
                 "workspaces": [
@@ -117,8 +118,11 @@ class LockHandler(APIHandler):
     def _target(self, user: Any, workspace: str) -> Target:
         def url() -> str | None:
             # Asked again each time: it may have stopped, or started elsewhere.
-            spawner = user.spawners.get(workspace)
-            server = spawner.server if spawner is not None else None
+            try:
+                spawner = user.spawners.get(workspace)
+                server = spawner.server if spawner is not None else None
+            except SQLAlchemyError:  # the user was deleted meanwhile
+                return None
             return str(server.url) if server is not None else None
 
         return Target(user.name, workspace, url)
