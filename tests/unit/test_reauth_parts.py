@@ -1,4 +1,4 @@
-"""The parts of /hub/reauth that need no hub: values taken once, the way back, subjects, keys, who is allowed."""
+"""The parts of /hub/reauth that need no hub: values taken once, the way back, subjects, keys."""
 
 from __future__ import annotations
 
