@@ -65,12 +65,19 @@ class Attachment:
         wait_when_locked: bool = False,
         answer_queries: bool = True,
         client: str | None = None,
+        token: str | None = None,
         tls: ssl.SSLContext | None = None,
         how: Callable[[], Awaitable[Exit]] | None = None,
         on_event: Callable[[ev.Event], None] | None = None,
     ) -> None:
         stream = ClientStream(
-            client or secrets.token_hex(16), rows=rows, cols=cols, random=jitter, mode=mode, visible=visible
+            client or secrets.token_hex(16),
+            rows=rows,
+            cols=cols,
+            random=jitter,
+            mode=mode,
+            visible=visible,
+            token=token,
         )
         self.exit: Exit | None = None
         self.epoch = ""  # names the process; offsets mean something within one epoch only
@@ -120,6 +127,11 @@ class Attachment:
     def state(self) -> Literal["idle", "connecting", "live", "reconnecting", "locked", "ended", "refused"]:
         """What the connection is doing."""
         return self._stream.state.name
+
+    @property
+    def token(self) -> str | None:
+        """The newest attach token, with which this session can be attached to while the hub is away."""
+        return self._stream.token
 
     @property
     def offset(self) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 from persistent_terminal_hub.keeper import process, wire
 from persistent_terminal_hub.keeper.inputs import Verdict
 from persistent_terminal_hub.keeper.journal import DEFAULT_CAPACITY
+from persistent_terminal_hub.keeper.lock_operations import LockOperations, Workspace
 from persistent_terminal_hub.keeper.service import Connection
 from persistent_terminal_hub.keeper.sessions import Refused, Sessions
 
@@ -36,11 +37,12 @@ _SENTENCES = {
 }
 
 
-class Operations:
+class Operations(LockOperations):
     """Serves frames of greeted connections."""
 
-    def __init__(self, sessions: Sessions, stats: Callable[[], Answer]) -> None:
+    def __init__(self, sessions: Sessions, workspace: Workspace, stats: Callable[[], Answer]) -> None:
         self._sessions = sessions
+        self._workspace = workspace
         self._stats = stats
         self._started = time.time()
         self._serve: dict[str, Callable[[Connection, _Fields], Answer | None]] = {
@@ -75,6 +77,7 @@ class Operations:
         for session in self._sessions:
             session.unsubscribe(connection)
             self._sessions.detach(session, connection)
+        self._workspace.clock.forget(connection)
 
     # -- the connection ------------------------------------------------------------------------------
     def op_hello(self, connection: Connection, fields: _Fields) -> Answer:

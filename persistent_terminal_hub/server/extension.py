@@ -12,7 +12,19 @@ from typing import Any
 
 from jupyter_server_terminals.app import TerminalsExtensionApp
 
-from . import api, names, pth_socket, stock_api, stream_start
+from . import (
+    api,
+    attach_tokens,
+    hub_keys,
+    lock_setup,
+    names,
+    own_keeper,
+    pth_socket,
+    stock_api,
+    stream_start,
+)
+from .attach_tokens import AttachTokens
+from .hub_keys import HubKeys
 from .manager import PersistentTerminalManager
 from .notice import add_notice
 from .socket import SessionSocket
@@ -54,12 +66,20 @@ def _link_jupyter_server_extension(serverapp: Any) -> None:
 
 
 def _load_jupyter_server_extension(serverapp: Any) -> None:
-    """Add our API, and the notice if there is one."""
+    """Put the lock in front of the server, add our API, and the notice if there is one."""
     settings = serverapp.web_app.settings
+    settings[hub_keys.SETTING] = HubKeys.from_environment()
     manager = settings.get("terminal_manager")
+    # Without terminals there is a lock nevertheless.
+    persistent = isinstance(manager, PersistentTerminalManager)
+    link = manager.link if persistent else own_keeper.link_of_workspace()
+    lock_setup.set_up(serverapp, link)
+    if link is not None and not persistent:
+        serverapp.io_loop.add_callback(link.start)
     if isinstance(manager, PersistentTerminalManager):
         manager.activity_times = settings["last_activity_times"]
         settings["persistent_terminals_link"] = manager.link
+        settings[attach_tokens.SETTING] = AttachTokens.from_environment(serverapp.identity_provider)
         # The event loop does not run yet; the first requests wait for this.
         serverapp.io_loop.add_callback(manager.link.start)
         serverapp.web_app.add_handlers(".*$", api.handlers(settings["base_url"]))

@@ -103,7 +103,6 @@ class SessionRoom:
             self.attachments.visible(client.name, message.visible)
         elif isinstance(message, Focus):
             self.attachments.active(client.name)
-        # Attach tokens are not checked yet.
 
     def typed(self, client: StreamClient) -> None:
         """The client that types is the one whose size counts."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from persistent_terminal_hub.keeper.journal import Reader
 from persistent_terminal_hub.protocol.codes import Code, Limits
 from persistent_terminal_hub.protocol.frames import Kind, encode_output
 from persistent_terminal_hub.protocol.journal_view import JournalView
-from persistent_terminal_hub.protocol.messages import Attach, Attached, Exit, Message, Mode, encode
+from persistent_terminal_hub.protocol.messages import Attach, Attached, Exit, Message, Mode, Token, encode
 from persistent_terminal_hub.protocol.server_actions import (
     Action,
     Admit,
@@ -122,6 +122,7 @@ class StreamClient:
     ) -> None:
         self.name = ""  # the client's id, once it said it
         self.closed = False
+        self.on_token: Callable[[str], None] | None = None  # the client proves itself again
         self._room = room
         self._transport = transport
         self._pump = pump
@@ -272,7 +273,10 @@ class StreamClient:
             elif isinstance(action, RequestKeyframe):
                 self._room.keyframe(self, action.near)
             elif isinstance(action, Heard):
-                self._room.heard(self, action.message)
+                if not isinstance(action.message, Token):
+                    self._room.heard(self, action.message)
+                elif self.on_token is not None:
+                    self.on_token(action.message.token)
             elif isinstance(action, Admit):
                 self.name = action.request.client
                 self._room.enter(self, action.request)
