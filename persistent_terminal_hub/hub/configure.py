@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from persistent_terminal_hub import audit
 from persistent_terminal_hub.config.presets import preset_of
 from persistent_terminal_hub.hub import backend as backends
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirError
@@ -52,6 +53,7 @@ def configure(c: Any, settings: Settings) -> None:
     """Apply every setting to JupyterHub's configuration object."""
     data = DataDir(settings.data_dir)
     data.prepare()
+    audit.use(data.audit)
     choice = backends.resolve(settings, data)
     log.log(logging.WARNING if choice.warning else logging.INFO, "%s", choice.reason)
     protect_user_names()

@@ -33,9 +33,10 @@ KEY_FILE: Final = "attach-key.pem"
 LIFETIME: Final = 900.0
 #: Seconds by which the machine's own clock may have been put back meanwhile.
 LEEWAY: Final = 5.0
-#: Credentials that are remembered, and seconds for which the hub's yes holds for other connections, too.
+#: Credentials that are remembered.
 MAX_GRANTS: Final = 256
-SAME_ANSWER: Final = 60.0
+#: In parts of a token's life: so long the hub's yes holds for other connections of the same credentials, too.
+SAME_ANSWER: Final = 1 / 15
 
 #: The hub's word: it knows and lets in, it does not, it is away, or it is there but there is nothing to ask
 #: about, because the credentials are not known to this process.
@@ -184,7 +185,7 @@ class AttachTokens:
             )
         if grant is None:
             return "unknown" if await self._hub.answers() else "away"
-        if time.monotonic() - grant.answered < SAME_ANSWER:
+        if time.monotonic() - grant.answered < SAME_ANSWER * self.lifetime:
             return "yes"
         answer: bool | None = await ask_again(grant.token, grant.session_id)
         if answer is None:

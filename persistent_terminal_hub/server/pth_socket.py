@@ -100,6 +100,7 @@ class PthSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
         if SUBPROTOCOL not in [name.strip() for name in offered.split(",")]:
             raise web.HTTPError(400, "This address is a WebSocket of the subprotocol pth.v1.")
         if "token" in self.request.query_arguments:
+            self.request.uri = self.request.path  # what is logged of a refused request
             raise web.HTTPError(400, "A token belongs into the Authorization header, never into a URL.")
         self._key = key
         if self.current_user:

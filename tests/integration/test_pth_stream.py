@@ -266,7 +266,9 @@ async def refusal(url: str, **options: Any) -> int:
     """The close code, or the HTTP status."""
     options = {"subprotocols": ["pth.v1"], "proxy": None, **options}
     try:
-        return await close_code(await connect(url, **options))
+        socket = await connect(url, **options)
+        await socket.send(json.dumps({"type": "attach", "client": "0" * 32, "rows": 24, "cols": 80}))
+        return await close_code(socket)
     except websockets.InvalidStatus as refused:
         return int(refused.response.status_code)
 
