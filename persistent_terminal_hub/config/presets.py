@@ -25,8 +25,9 @@ class Preset:
     scopes: tuple[str, ...] = ("openid", "profile", "email")
     username_claim: str = "preferred_username"
     groups_claim: str = ""
-    #: Says in its ID tokens when somebody logged in (`auth_time`), so that a login there can unlock.
-    proves_fresh_login: bool = False
+    #: Its answer to a login says when the person last proved who they are (`auth_time`), so that a locked
+    #: workspace may be opened by logging in again. Without it, a passkey must do.
+    proves_fresh_login: bool = True
     #: Where an administrator gets a client id and a secret, as the rest of a sentence.
     register: str = ""
 
@@ -37,16 +38,15 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "oauth2": Preset(
             title="the OpenID Connect provider",
             oidc=True,
-            proves_fresh_login=True,
             groups_claim="groups",
             register="register a confidential client (authorization code, PKCE) at your identity provider",
         ),
         "google": Preset(
             title="Google",
             oidc=True,
-            # Google has ID tokens, but without auth_time and whatever max_age says.
             issuer="https://accounts.google.com",
             username_claim="email",
+            proves_fresh_login=False,  # its ID tokens have no `auth_time`
             register="create an OAuth client ID of type 'Web application' at "
             "https://console.cloud.google.com/apis/credentials",
         ),
@@ -59,6 +59,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             userdata_url="https://api.github.com/user",
             scopes=("read:user",),
             username_claim="login",
+            proves_fresh_login=False,
             register="register an OAuth app at https://github.com/settings/developers",
         ),
     }
@@ -66,5 +67,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 
 def preset_of(provider: str) -> Preset:
-    """The preset of a provider; `local` and unknown names get the generic one, whose values they ignore."""
+    """The preset of a provider; `local` and unknown names get the generic one, whose addresses they ignore.
+
+    (A local account proves a fresh login by its password, as a generic provider does by `auth_time`.)
+    """
     return PRESETS.get(provider, PRESETS["oauth2"])

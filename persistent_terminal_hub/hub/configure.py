@@ -187,6 +187,7 @@ def _process(c: Any, settings: Settings, data: DataDir) -> None:
     c.JupyterHub.spawner_class = PersistentProcessSpawner
     c.PersistentProcessSpawner.cmd = default_command(settings.workspace.stop_timeout_seconds)
     c.PersistentProcessSpawner.data_dir = str(data.path)
+    c.PersistentProcessSpawner.settings = settings
     c.PersistentProcessSpawner.hub_id = data.hub_id()
     c.PersistentProcessSpawner.stop_timeout = settings.workspace.stop_timeout_seconds
 

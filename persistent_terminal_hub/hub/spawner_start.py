@@ -30,6 +30,7 @@ from persistent_terminal_hub.hub.object_names import LABEL_CONFIG, LABEL_IMAGE
 from persistent_terminal_hub.hub.progress import Progress
 from persistent_terminal_hub.hub.spawner_base import WorkspaceObjects
 from persistent_terminal_hub.hub.subnets import SubnetsExhausted, workspace_address
+from persistent_terminal_hub.hub.workspace_rules import rules_environment
 
 
 class WorkspaceStart(WorkspaceObjects):
@@ -244,5 +245,6 @@ class WorkspaceStart(WorkspaceObjects):
             PTH_HUB_ID=self.hub_id,
             PTH_WORKSPACE_ID=f"{self.user.name}/{self.name}",
             PTH_STATE_DIR=STATE_DIR,
+            **rules_environment(self.settings, self),
         )
         return {name: str(value) for name, value in env.items()}
