@@ -43,6 +43,7 @@ def check_config(file: Path | None, serving: bool) -> None:
     Reads FILE, else the file that PTH_CONFIG names, else none, and the environment.
     """
     from persistent_terminal_hub import settings as model
+    from persistent_terminal_hub.config.callbacks import note_on_callbacks
     from persistent_terminal_hub.config.text import to_yaml
 
     try:
@@ -54,6 +55,8 @@ def check_config(file: Path | None, serving: bool) -> None:
     for warning in model.warnings_of(loaded.settings):
         if warning not in refused:
             click.echo(f"warning: {warning}", err=True)
+    if note := note_on_callbacks(loaded.settings):
+        click.echo(f"note: {note}", err=True)
     if refused:
         _fail(refused)
 

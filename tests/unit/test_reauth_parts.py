@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.web import HTTPError
 
-from persistent_terminal_hub.config.callbacks import reauth_callback_url
+from persistent_terminal_hub.config.callbacks import note_on_callbacks, reauth_callback_url
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, read_document
 from persistent_terminal_hub.hub.oidc_keys import BadSignature, KeysAway, ProviderKeys, usable_algorithms
 from persistent_terminal_hub.hub.one_time import OneTime, new_id
 from persistent_terminal_hub.hub.subjects import Subjects
 from persistent_terminal_hub.hub.unlock import WorkspaceAddress, next_within
+from persistent_terminal_hub.settings import Settings
 
 # -- values that are taken once -----------------------------------------------------------------------
 
@@ -98,6 +99,32 @@ def test_forms_may_go_to_the_workspaces_own_origin() -> None:
 )
 def test_the_second_callback_is_beside_the_first(login: str, reauth: str) -> None:
     assert reauth_callback_url(login) == reauth
+
+
+@pytest.mark.parametrize(
+    ("auth", "server", "note"),
+    [
+        ({}, {}, ""),
+        (
+            {"provider": "oauth2"},
+            {"public_url": "https://h.example", "base_url": "/a/"},
+            "Register two callbacks at the OpenID Connect provider: https://h.example/a/hub/oauth_callback "
+            "(logins) and https://h.example/a/hub/reauth/callback (unlocking)",
+        ),
+        (
+            {"provider": "github"},
+            {},
+            "Register this callback at GitHub: http://127.0.0.1:8000/hub/oauth_callback",
+        ),
+        (
+            {"provider": "google"},
+            {"host": "0.0.0.0"},
+            "Register this callback at Google: https://<the hub's address>/hub/oauth_callback",
+        ),
+    ],
+)
+def test_what_to_register(auth: dict[str, Any], server: dict[str, Any], note: str) -> None:
+    assert note_on_callbacks(Settings.model_validate({"auth": auth, "server": server})) == note
 
 
 # -- subjects -------------------------------------------------------------------------------------------
