@@ -13,6 +13,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from persistent_terminal_hub.hub.unlock import HubTokens
+from persistent_terminal_hub.signing_keys import KeyStoreError
 
 log = logging.getLogger("persistent_terminal_hub")
 
@@ -131,7 +132,11 @@ class LockSender:
         while loop.time() < deadline:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-            result = await self._ask(target, reason)
+            try:
+                result = await self._ask(target, reason)
+            except KeyStoreError as error:
+                log.error("Lock of %s: %s", target.id, error)
+                continue
             if result != "not_answering":
                 log.info("Lock of %s, asked again: %s", target.id, result)
                 return

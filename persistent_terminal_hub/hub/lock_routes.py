@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from http.client import responses
 from typing import Any
 
 from jupyterhub import orm
@@ -14,6 +15,7 @@ from tornado.web import HTTPError
 
 from persistent_terminal_hub.audit import Outbox
 from persistent_terminal_hub.hub.lock_push import SENTENCES, LockSender, Target
+from persistent_terminal_hub.signing_keys import KeyStoreError
 
 ROUTE = r"/persistent-terminals/api/lock"
 
@@ -43,7 +45,11 @@ class LockHandler(APIHandler):
         else:
             targets = self._of(user, None if wish.get("all") is True else str(wish.get("workspace", "")))
         reason = "user" if user == own and not everybody else "administrator"
-        results = await self._sender.lock(targets, reason)
+        try:
+            results = await self._sender.lock(targets, reason)
+        except KeyStoreError as error:
+            self.log.error("Nothing was locked: %s", error)
+            raise HTTPError(503, "The hub cannot read its signing keys: its log says why.") from None
         await asyncio.to_thread(
             self._outbox.record,
             who=self.current_user.name,
@@ -68,8 +74,23 @@ class LockHandler(APIHandler):
             }
         )
 
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Errors as all our APIs give them."""
+        error = kwargs.get("exc_info", (None, None))[1]
+        known = isinstance(error, HTTPError)
+        self.set_header("Content-Type", "application/json")
+        self.finish(
+            {
+                "status": status_code,
+                "reason": responses.get(status_code, "Unknown"),
+                "message": error.get_message() if known else "The hub made a mistake.",
+                "hint": "" if known else "Its log says which; please report it.",
+            }
+        )
+
     def _wish(self) -> Mapping[str, Any]:
-        wish = self.get_json_body() or {}
+        body = self.get_json_body()
+        wish = {} if body is None else body
         if not isinstance(wish, dict):
             raise HTTPError(400, "The body is not a JSON object.")
         for name, value in wish.items():

@@ -45,3 +45,24 @@ class OneTime(Generic[T]):
             if now - since < self._seconds and len(self._kept) < self._capacity:
                 return
             self._kept.popitem(last=False)
+
+
+class OneTimePerUser(Generic[T]):
+    """The same, with room of their own for each user: nobody can push out what another one waits for."""
+
+    def __init__(self, seconds: float, capacity: int = 20) -> None:
+        self._seconds = seconds
+        self._capacity = capacity
+        self._users: dict[str, OneTime[T]] = {}
+
+    def put(self, user: str, id_: str, value: T, now: float) -> None:
+        """Keep a value of this user."""
+        self._users.setdefault(user, OneTime(self._seconds, self._capacity)).put(id_, value, now)
+
+    def take(self, user: str, id_: str, now: float) -> T | None:
+        """The user's value, and never again; another user's stays where it is."""
+        kept = self._users.get(user)
+        found = kept.take(id_, now) if kept is not None else None
+        if kept is not None and not len(kept):
+            del self._users[user]
+        return found

@@ -22,15 +22,21 @@ from traitlets import Integer
 from persistent_terminal_hub.audit import Outbox
 from persistent_terminal_hub.hub.handlers import OwnHandlers, Route, key_store
 from persistent_terminal_hub.hub.login_throttle import LoginThrottle
-from persistent_terminal_hub.hub.one_time import OneTime, new_id
+from persistent_terminal_hub.hub.one_time import OneTimePerUser, new_id
 from persistent_terminal_hub.hub.reauth_limits import REAUTH_TOTAL, ReauthLimits
 from persistent_terminal_hub.hub.reauth_methods import CHALLENGE_SECONDS, Challenge, ReauthMethod
 from persistent_terminal_hub.hub.reauth_pages import ReauthHandler, ReauthPage
 from persistent_terminal_hub.hub.reauth_password import PasswordMethod
 from persistent_terminal_hub.hub.unlock import HubTokens, hand_over
+from persistent_terminal_hub.signing_keys import KeyStoreError
 
 NOT_ALLOWED = (
     "Your account may not use this hub any more, so the workspace stays locked. Ask an administrator."
+)
+
+NO_KEY = (
+    "You proved that it is you, but the hub cannot read its signing keys, so the workspace stays locked. Tell an "
+    "administrator: the hub's log says why."
 )
 
 
@@ -46,7 +52,7 @@ class Reauth:
         self.limits = ReauthLimits(throttle)
         #: Users whose password is being checked this moment.
         self.checking: set[str] = set()
-        self._challenges: OneTime[Challenge] = OneTime(CHALLENGE_SECONDS)
+        self._challenges: OneTimePerUser[Challenge] = OneTimePerUser(CHALLENGE_SECONDS)
 
     async def available(self, user: Any) -> list[ReauthMethod]:
         """The methods that this user can use now."""
@@ -59,12 +65,12 @@ class Reauth:
         made = Challenge(
             new_id(), handler.current_user.name, session_of(handler), workspace, next_, time.time()
         )
-        self._challenges.put(made.id, made, time.monotonic())
+        self._challenges.put(made.user, made.id, made, time.monotonic())
         return made
 
     def take(self, handler: ReauthHandler, id_: str) -> Challenge | None:
         """The challenge, if it belongs to this browser and user, and was not taken before."""
-        challenge = self._challenges.take(id_, time.monotonic())
+        challenge = self._challenges.take(handler.current_user.name, id_, time.monotonic())
         return challenge if challenge is not None and self.belongs(handler, challenge) else None
 
     def belongs(self, handler: ReauthHandler, challenge: Challenge) -> bool:
@@ -84,10 +90,17 @@ class Reauth:
                 handler, challenge, method=method, reason="not_allowed", sentence=NOT_ALLOWED, counts=False
             )
             return
+        try:
+            token = self.tokens.unlock(challenge.user, challenge.workspace)
+        except KeyStoreError as error:
+            handler.log.error("No unlock token: %s", error)
+            await self.refused(
+                handler, challenge, method=method, reason="no_key", sentence=NO_KEY, status=503, counts=False
+            )
+            return
         self.limits.succeeded(challenge.user, handler.origin)
         REAUTH_TOTAL.labels(method, "ok").inc()
         await self._record(handler, challenge, method=method, result="ok")
-        token = self.tokens.unlock(challenge.user, challenge.workspace)
         handler.log.info(
             "%s proved a fresh login (%s) for %s", challenge.user, method, challenge.workspace_id
         )

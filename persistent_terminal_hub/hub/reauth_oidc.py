@@ -18,7 +18,7 @@ from tornado.web import HTTPError
 from persistent_terminal_hub.config.callbacks import reauth_callback_url
 from persistent_terminal_hub.hub.id_token import Expected, Verdict, judge_id_token
 from persistent_terminal_hub.hub.oidc_keys import BadSignature, KeysAway, ProviderKeys
-from persistent_terminal_hub.hub.one_time import OneTime, new_id
+from persistent_terminal_hub.hub.one_time import OneTimePerUser, new_id
 from persistent_terminal_hub.hub.reauth_methods import CHALLENGE_SECONDS, Challenge
 from persistent_terminal_hub.hub.reauth_pages import ReauthHandler
 
@@ -84,7 +84,7 @@ class OidcMethod:
 
     def __init__(self, authenticator: OAuth2Authenticator) -> None:
         self.authenticator = authenticator
-        self.attempts: OneTime[Attempt] = OneTime(CHALLENGE_SECONDS)
+        self.attempts: OneTimePerUser[Attempt] = OneTimePerUser(CHALLENGE_SECONDS)
         self.keys = ProviderKeys(self._fetch_keys, authenticator.id_token_algorithms)
 
     @property
@@ -119,7 +119,7 @@ class OidcMethod:
         """Remember an attempt; the provider's URL to send the browser to."""
         attempt = Attempt(challenge, new_id(), secrets.token_urlsafe(48), redirect_uri, time.time())
         state = new_id()
-        self.attempts.put(state, attempt, time.monotonic())
+        self.attempts.put(challenge.user, state, attempt, time.monotonic())
         oauth = self.authenticator
         scopes = list(dict.fromkeys(["openid", *oauth.scope]))
         query = {
@@ -239,7 +239,8 @@ class OidcCallback(ReauthHandler):
         """Never logs in: whoever comes back as somebody else stays who the browser was."""
         method = method_of(self)
         provider = method.authenticator.provider_name
-        attempt = method.attempts.take(self.get_query_argument("state", ""), time.monotonic())
+        user = self.current_user.name if self.current_user is not None else ""
+        attempt = method.attempts.take(user, self.get_query_argument("state", ""), time.monotonic())
         if attempt is None or not self.reauth.belongs(self, attempt.challenge):
             raise HTTPError(400, STRAY.format(provider=provider))
         challenge = attempt.challenge

@@ -16,7 +16,7 @@ from tornado.web import HTTPError
 from persistent_terminal_hub.config.callbacks import note_on_callbacks, reauth_callback_url
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, read_document
 from persistent_terminal_hub.hub.oidc_keys import BadSignature, KeysAway, ProviderKeys, usable_algorithms
-from persistent_terminal_hub.hub.one_time import OneTime, new_id
+from persistent_terminal_hub.hub.one_time import OneTime, OneTimePerUser, new_id
 from persistent_terminal_hub.hub.subjects import Subjects
 from persistent_terminal_hub.hub.unlock import WorkspaceAddress, next_within
 from persistent_terminal_hub.settings import Settings
@@ -45,6 +45,18 @@ def test_memory_is_bounded_and_nothing_old_comes_out(steps: list[tuple[int, floa
         assert found is None or now - found < 10
         kept.put(str(id_), now, now)
         assert len(kept) <= 5
+
+
+def test_nobody_pushes_out_what_another_one_waits_for() -> None:
+    kept: OneTimePerUser[str] = OneTimePerUser(300, capacity=3)
+    kept.put("alice", "a", "hers", 0)
+    for number in range(100):
+        kept.put("mallory", str(number), "his", 1)
+    assert kept.take("mallory", "a", 2) is None
+    assert kept.take("mallory", "99", 2) == "his"
+    assert kept.take("mallory", "1", 2) is None
+    assert kept.take("alice", "a", 2) == "hers"
+    assert kept.take("alice", "a", 2) is None
 
 
 # -- the way back ---------------------------------------------------------------------------------------
