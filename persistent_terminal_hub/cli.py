@@ -55,10 +55,10 @@ def check_config(file: Path | None, serving: bool) -> None:
     for warning in model.warnings_of(loaded.settings):
         if warning not in refused:
             click.echo(f"warning: {warning}", err=True)
-    if note := note_on_callbacks(loaded.settings):
-        click.echo(f"note: {note}", err=True)
     if refused:
         _fail(refused)
+    if note := note_on_callbacks(loaded.settings):
+        click.echo(f"note: {note}", err=True)
 
 
 @main.command()

@@ -35,8 +35,8 @@ NOT_ALLOWED = (
 )
 
 NO_KEY = (
-    "You proved that it is you, but the hub cannot read its signing keys, so the workspace stays locked. Tell "
-    "an administrator: the hub's log says why."
+    "You proved that it is you, but the hub cannot read its signing keys, so the workspace stays locked. "
+    "Tell an administrator: the hub's log says why."
 )
 
 
