@@ -6,7 +6,6 @@ monotonic one is for arithmetic.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 from persistent_terminal_hub.keeper.session import Instant, Session, now
@@ -55,12 +54,11 @@ class RulesClock:
             self._connected = moment
         return self._connected
 
+    def is_connected(self, sessions: Iterable[Session]) -> bool:
+        """Whether a page or client is connected now."""
+        return bool(self._counts) or any(session.attached for session in sessions)
+
     @property
     def websockets(self) -> int:
         """How many WebSockets are open, as the servers say."""
         return sum(self._counts.values())
-
-
-def seconds_since(moment: Instant) -> float:
-    """How long ago that was."""
-    return max(0.0, time.monotonic() - moment.monotonic)

@@ -140,6 +140,7 @@ class LockOperations:
         return {
             "presence": clock.presence,
             "connected": clock.connected(self._sessions),
+            "is_connected": clock.is_connected(self._sessions),
             "started": clock.started,
             "websockets": clock.websockets,
             "now": (time.time(), time.monotonic()),

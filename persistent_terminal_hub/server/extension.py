@@ -20,6 +20,7 @@ from . import (
     names,
     own_keeper,
     pth_socket,
+    rules_setup,
     stock_api,
     stream_start,
 )
@@ -74,6 +75,8 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
     persistent = isinstance(manager, PersistentTerminalManager)
     link = manager.link if persistent else own_keeper.link_of_workspace()
     lock_setup.set_up(serverapp, link)
+    if link is not None:
+        rules_setup.set_up(serverapp, link, manager if persistent else None)
     if link is not None and not persistent:
         serverapp.io_loop.add_callback(link.start)
     if isinstance(manager, PersistentTerminalManager):

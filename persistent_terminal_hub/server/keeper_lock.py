@@ -6,6 +6,8 @@ not locked, because it never was.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,15 +39,30 @@ class RulesClock:
     presence: float
     connected: float
     started: float
+    #: Whether a page or client is connected at this moment.
+    is_connected: bool = False
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> RulesClock:
+        """From what the keeper answers."""
+        return cls(
+            presence=float(answer["presence"][1]),
+            connected=float(answer["connected"][1]),
+            started=float(answer["started"][1]),
+            is_connected=bool(answer["is_connected"]),
+        )
 
 
 class LockRequests:
     """Requests; and the mirror of the lock, :attr:`lock`, which every event keeps up to date."""
 
     def __init__(self) -> None:
+        #: Called with each new connection before its lock is known to anybody: may lock.
+        self.before_ready: Callable[[Client], Awaitable[None]] | None = None
         #: None until a keeper was reached for the first time. A lost connection leaves it as it was.
         self.lock: LockView | None = None
         self._ops: frozenset[str] = frozenset()
+        self._client: Client | None = None
 
     async def _call(self, op: str, **fields: Any) -> Any:
         raise NotImplementedError
@@ -67,6 +84,8 @@ class LockRequests:
     async def _learn_lock(self, client: Client) -> None:
         """Called on each new connection, before anybody is told that it stands."""
         self._ops = frozenset(map(str, client.keeper.get("ops", ())))
+        if self.before_ready is not None:
+            await self.before_ready(client)
         if "lock_state" in self._ops:
             self._take_lock((await client.call("lock_state")).header)
         else:
@@ -91,6 +110,10 @@ class LockRequests:
         return self._ops >= LOCK_OPS
 
     # -- requests ------------------------------------------------------------------------------------
+    async def ask(self, op: str, **fields: Any) -> dict[str, Any]:
+        """Any operation, and its answer. Raises KeeperError, KeeperGone."""
+        return await self._call_newer(op, **fields)
+
     async def lock_now(self, reason: str) -> LockView:
         """Lock the workspace; what is locked stays as it is. Raises KeeperError, KeeperGone."""
         return self._take_lock(await self._call_newer("lock", reason=reason))
@@ -106,14 +129,19 @@ class LockRequests:
         """The owner was there (at a monotonic time; now)."""
         await self._call_newer("presence", at=at)
 
+    def present_soon(self, at: float) -> None:
+        """The same without waiting."""
+        client = self._client
+        if client is not None and client.is_open and "presence" in self._ops:
+            client.send("presence", at=at).add_done_callback(_ignore)
+
     async def count_connected(self, count: int) -> None:
         """So many WebSockets of this server are open."""
         await self._call_newer("connected", count=count)
 
     async def rules_clock(self) -> RulesClock:
         """When the owner was last there, when anybody was last connected, when the workspace started."""
-        answer = await self._call_newer("rules_clock")
-        return RulesClock(*(float(answer[name][1]) for name in ("presence", "connected", "started")))
+        return RulesClock.of(await self._call_newer("rules_clock"))
 
     async def watch_pid(self, identity: str, pid: int | None, seconds: float = 0.0) -> list[dict[str, Any]]:
         """Let a session count as busy while a process of it lives, for so long at most; None: no process."""
@@ -122,3 +150,8 @@ class LockRequests:
             "watched"
         ]
         return watched
+
+
+def _ignore(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import Any, NamedTuple
 
-from persistent_terminal_hub.keeper.client import Client, KeeperError, KeeperGone
+from persistent_terminal_hub.keeper.client import KeeperError, KeeperGone
 
 from .keeper_input import InputLine
 from .keeper_lock import LockRequests
@@ -29,7 +29,6 @@ class KeeperRequests(LockRequests):
 
     def __init__(self) -> None:
         super().__init__()
-        self._client: Client | None = None
         self._sessions: dict[str, Info] = {}
         self._attached: set[tuple[str, str]] = set()
         self._lines: dict[tuple[str, str], InputLine] = {}

@@ -158,8 +158,7 @@ class Gate:
         ours = self._routes(request)
         if ours is not None:
             delegate = self._application.get_handler_delegate(request, *ours)
-            self.connections.note(request, delegate, may_stay=True)
-            return delegate
+            return self.connections.note(request, delegate, may_stay=True)
         if self.is_open:
             return self._admit(request, **kwargs)
         if self.status == "unknown":
@@ -167,9 +166,7 @@ class Gate:
         return self._refused(request, kwargs)
 
     def _admit(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:
-        delegate: HTTPMessageDelegate = self._find(request, **kwargs)
-        self.connections.note(request, delegate, may_stay=False)
-        return delegate
+        return self.connections.note(request, self._find(request, **kwargs), may_stay=False)
 
     async def _when_known(self, request: HTTPServerRequest, kwargs: dict[str, Any]) -> HTTPMessageDelegate:
         await self.known()
@@ -188,8 +185,7 @@ class Gate:
 
     def _reply(self, request: HTTPServerRequest, handler: type[RequestHandler]) -> HTTPMessageDelegate:
         delegate = self._application.get_handler_delegate(request, handler)
-        self.connections.note(request, delegate, may_stay=True)
-        return delegate
+        return self.connections.note(request, delegate, may_stay=True)
 
     async def _perhaps_steered(
         self, request: HTTPServerRequest, kwargs: dict[str, Any]
@@ -199,8 +195,7 @@ class Gate:
         wanted = getattr(found, "handler_class", RequestHandler)
         # Only what a class itself says counts, not what it inherits.
         if vars(wanted).get("while_locked") == "steer" and await self._steered(request, wanted):
-            self.connections.note(request, found, may_stay=True)
-            return found
+            return self.connections.note(request, found, may_stay=True)
         return self._reply(request, self._refuse)
 
 

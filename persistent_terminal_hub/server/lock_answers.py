@@ -18,7 +18,7 @@ from persistent_terminal_hub.protocol.messages import Locked, encode
 
 from .hub_reach import HubReach
 from .lock import LOCKED_SENTENCE, SETTING, Gate
-from .lock_page import HEADERS, lock_page, unknown_page
+from .lock_page import HEADERS, lock_page, refusal_page, unknown_page
 from .lock_rules import LockState, kind_of, safe_next
 from .pth_websocket import PthWebSocket
 
@@ -56,6 +56,7 @@ class PlainAnswer(RequestHandler):
     def set_default_headers(self) -> None:
         """Nothing is to be kept by anybody."""
         self.clear_header("Server")
+        self.set_header("Connection", "close")  # as Tornado does with an answer that does not wait for a body
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Referrer-Policy", "no-referrer")
@@ -92,7 +93,8 @@ class PlainAnswer(RequestHandler):
         gate = self.gate
         if kind_of(self.request.headers) != "page":
             if refusal:
-                self._json(403, refusal, "The workspace stays locked.")
+                hint = "The workspace is open." if gate.is_open else "The workspace stays locked."
+                self._json(403, refusal, hint)
             elif gate.status == "unknown":
                 self.set_header("Retry-After", "2")
                 self._json(503, _UNKNOWN, _UNKNOWN_HINT)
@@ -111,8 +113,12 @@ class PlainAnswer(RequestHandler):
             self.finish(unknown_page(gate.place, next_))
             return
         hub = await self.hub_reachable()
-        if gate.is_open and not refusal:  # meanwhile
-            self.redirect(next_, status=303)
+        if gate.is_open:
+            if refusal:
+                self.set_status(403)
+                self.finish(refusal_page(gate.place, next_, refusal))
+            else:  # meanwhile
+                self.redirect(next_, status=303)
             return
         self.set_status(403 if refusal else LOCKED)
         self.finish(lock_page(gate.place, state or LockState(True), next_, hub, refusal))

@@ -11,11 +11,17 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, Protocol, runtime_checkable
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
-from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerRequest,
+    RequestStartLine,
+    ResponseStartLine,
+)
 from tornado.iostream import IOStream
 from tornado.websocket import WebSocketHandler
 
@@ -36,13 +42,48 @@ class Closable(Protocol):
 
 
 class _Entry:
-    """The last request of a connection."""
+    """The last request of a connection. Refers to nothing that refers to the connection, or neither of them
+    would ever be let go."""
 
-    __slots__ = ("delegate", "may_stay")
+    __slots__ = ("_handler", "may_stay")
 
-    def __init__(self, delegate: HTTPMessageDelegate, may_stay: bool) -> None:
-        self.delegate = delegate
+    def __init__(self, may_stay: bool) -> None:
         self.may_stay = may_stay
+        self._handler: ref[WebSocketHandler] | None = None
+
+    def served_by(self, handler: object) -> None:
+        """Who serves it is known now."""
+        if isinstance(handler, WebSocketHandler):
+            self._handler = ref(handler)
+
+    @property
+    def socket(self) -> WebSocketHandler | None:
+        """The handler of a WebSocket that is open."""
+        handler = None if self._handler is None else self._handler()
+        return handler if handler is not None and handler.ws_connection is not None else None
+
+
+class _Noting(HTTPMessageDelegate):
+    """Passes a request on, and notes which handler was made for it."""
+
+    def __init__(self, inner: HTTPMessageDelegate, entry: _Entry) -> None:
+        self._inner = inner
+        self._entry = entry
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        return self._inner.headers_received(start_line, headers)
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        return self._inner.data_received(chunk)
+
+    def finish(self) -> None:
+        self._inner.finish()
+        self._entry.served_by(getattr(self._inner, "handler", None))
+
+    def on_connection_close(self) -> None:
+        self._inner.on_connection_close()
 
 
 class Connections:
@@ -51,15 +92,22 @@ class Connections:
     def __init__(self) -> None:
         self._entries: WeakKeyDictionary[IOStream, _Entry] = WeakKeyDictionary()
 
-    def note(self, request: HTTPServerRequest, delegate: HTTPMessageDelegate, *, may_stay: bool) -> None:
-        """A request was admitted. `may_stay`: its answer says nothing that a lock must hide."""
+    def note(
+        self, request: HTTPServerRequest, delegate: HTTPMessageDelegate, *, may_stay: bool
+    ) -> HTTPMessageDelegate:
+        """A request is admitted; returns what is to serve it.
+
+        `may_stay`: its answer says nothing that a lock must hide.
+        """
         stream = getattr(request.connection, "stream", None)
-        if isinstance(stream, IOStream):
-            self._entries[stream] = _Entry(delegate, may_stay)
+        if not isinstance(stream, IOStream):
+            return delegate
+        entry = self._entries[stream] = _Entry(may_stay)
+        return _Noting(delegate, entry) if request.headers.get("Upgrade") else delegate
 
     def websockets(self) -> int:
         """How many WebSockets are open."""
-        return sum(_socket_of(entry) is not None for _, entry in self._open())
+        return sum(entry.socket is not None for _, entry in self._open())
 
     def close_all(self, code: int, reason: str) -> int:
         """Close every WebSocket with `code`, cut every answer under way; how many there were."""
@@ -67,8 +115,9 @@ class Connections:
         for stream, entry in list(self._open()):
             if entry.may_stay:
                 continue
+            entry.may_stay = True  # its end has begun; told twice, nobody would hear why
             closed += 1
-            handler = _socket_of(entry)
+            handler = entry.socket
             if handler is None or stream.writing():
                 _reset(stream)  # also when a WebSocket's client is slow: what it has not got, it does not get
             else:
@@ -79,14 +128,6 @@ class Connections:
         for stream, entry in self._entries.items():
             if not stream.closed():
                 yield stream, entry
-
-
-def _socket_of(entry: _Entry) -> WebSocketHandler | None:
-    """The handler of a WebSocket that is open."""
-    handler = getattr(entry.delegate, "handler", None)
-    if isinstance(handler, WebSocketHandler) and handler.ws_connection is not None:
-        return handler
-    return None
 
 
 def _close_socket(handler: WebSocketHandler, stream: IOStream, code: int, reason: str) -> None:

@@ -130,6 +130,16 @@ def lock_page(place: Place, state: LockState, next_: str, hub: bool | None, refu
     return _page(place, "This workspace is locked", parts, hub)
 
 
+def refusal_page(place: Place, next_: str, refusal: str) -> str:
+    """The page of an unlock that was refused while there is nothing to unlock."""
+    parts = [
+        f'<p class="warn" role="alert"><strong>{_text(refusal)}</strong></p>',
+        "<p>The workspace is open.</p>",
+        f'<p class="do"><a class="button first" href="{_text(next_)}">Go to the workspace</a></p>',
+    ]
+    return _page(place, "This unlock was refused", parts, None, looks=False)
+
+
 def unknown_page(place: Place, next_: str) -> str:
     """The page while nobody knows whether it is locked."""
     parts = [
@@ -150,16 +160,19 @@ def _page(
     *,
     known: str = "yes",
     again: int = LOOK_AGAIN,
+    looks: bool = True,
 ) -> str:
     seen = "none" if hub is None else str(hub).lower()
     name = f'<p class="name">{_text(place.workspace.rstrip("/"))}</p>' if place.workspace else ""
     body = "\n".join(part for part in parts if part)
+    status = f'data-status="{_text(place.status)}" data-hub="{seen}" data-known="{known}"' if looks else ""
+    refresh = f'<noscript><meta http-equiv="refresh" content="{again}"></noscript>' if looks else ""
     return f"""<!DOCTYPE html>
-<html lang="en" data-status="{_text(place.status)}" data-hub="{seen}" data-known="{known}">
+<html lang="en" {status}>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1">
-<noscript><meta http-equiv="refresh" content="{again}"></noscript>
+{refresh}
 <link rel="icon" href="data:,">
 <title>{_text(title)}</title>
 <style>{_CSS}</style>

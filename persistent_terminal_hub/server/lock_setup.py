@@ -17,7 +17,7 @@ from .lock import Gate
 from .lock_answers import REACH, LockedSocket, Refused
 from .lock_page import Place
 from .lock_routes import TOKENS, LockRoutes
-from .lock_rules import ROOT, LockState
+from .lock_rules import ROOT, LockState, clean_reason
 from .lock_tokens import HubTokens
 from .revalidate import revalidate
 
@@ -53,7 +53,9 @@ class LinkedKeeper:
 
     def _state(self) -> LockState | None:
         view = self._link.lock
-        return None if view is None else LockState(view.locked, view.since, view.reason, view.generation)
+        if view is None:
+            return None
+        return LockState(view.locked, view.since, clean_reason(view.reason), view.generation)
 
 
 def place_of(base_url: str, environment: Mapping[str, str]) -> Place:

@@ -20,7 +20,7 @@ from tests.integration.keeper_fixtures import KeeperProcess, until
 BASE = "/user/ann/lab/"
 SCOPE = "access:servers!server=ann/lab"
 #: Seconds that an attach token is valid here.
-LIFETIME = 6.0
+LIFETIME = 20.0
 
 
 class FakeHub:

@@ -1,4 +1,4 @@
-"""A workspace with a lock: a real keeper, `jupyterhub-singleuser` with JupyterLab, and a stand-in for the hub."""
+"""A workspace with a lock: real keeper, real single-user server with JupyterLab, a stand-in for the hub."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OWNER = {"Authorization": "token oauth-token"}
 HTML = {"Accept": "text/html,*/*;q=0.8", "Sec-Fetch-Mode": "navigate"}
 
 # Loaded into the server: routes as other extensions bring them, one of them added late, and a list of all.
-PROBE = '''
+PROBE = """
 import asyncio, json, os
 from pathlib import Path
 from tornado import web, websocket
@@ -79,7 +79,7 @@ def _load_jupyter_server_extension(app):
         default = app.web_app.settings.get("default_handler_class")
         Path("handlers.json").write_text(json.dumps({"rules": found, "default": str(default)}))
     app.io_loop.call_later(0.1, later)
-'''
+"""
 
 
 class Hub:
@@ -108,7 +108,14 @@ class Hub:
                 elif self.path.endswith("/user"):
                     name = hub.tokens.get(self.headers.get("Authorization", "").removeprefix("token "))
                     scopes = ["access:servers!server=ann/", f"read:users!user={name}"]
-                    user = {"kind": "user", "name": name, "admin": False, "groups": [], "session_id": "s", "scopes": scopes}
+                    user = {
+                        "kind": "user",
+                        "name": name,
+                        "admin": False,
+                        "groups": [],
+                        "session_id": "s",
+                        "scopes": scopes,
+                    }
                     self.reply(user if name else {}, 200 if name else 403)
                 else:
                     self.reply({"version": "6"})
@@ -153,23 +160,30 @@ class LockedWorkspace(Workspace):
         super().__init__(
             home, sys.executable, "-m", "persistent_terminal_hub.server.singleuser", "--allow-root",
             base=BASE.rstrip("/"), port=port,
-            JUPYTERHUB_SERVICE_URL=f"http://127.0.0.1:{port}{BASE}",
-            JUPYTERHUB_SERVICE_PREFIX=BASE,
-            JUPYTERHUB_API_URL=f"http://127.0.0.1:{hub.port}/hub/api",
-            JUPYTERHUB_API_TOKEN="t",
-            JUPYTERHUB_CLIENT_ID="jupyterhub-user-ann",
-            JUPYTERHUB_USER="ann",
-            JUPYTERHUB_BASE_URL="/",
-            JUPYTERHUB_OAUTH_SCOPES='["access:servers!server=ann/"]',
-            JUPYTERHUB_OAUTH_ACCESS_SCOPES='["access:servers!server=ann/"]',
-            JUPYTERHUB_ROOT_DIR=str(home),
-            **{
-                "PTH_HUB_ID": HUB_ID, "PTH_WORKSPACE_ID": "ann/", "PTH_STATE_DIR": str(home / "state"),
-                "PYTHONPATH": f"{REPO}:{code}", **env,
-            },
+            **{**self.environment(home, hub, port), "PYTHONPATH": f"{REPO}:{code}", **env},
         )  # fmt: skip
         self.http.headers["Authorization"] = OWNER["Authorization"]
         self.root = f"{self.url}/persistent-terminals/"
+
+    @staticmethod
+    def environment(home: Path, hub: Hub, port: int) -> dict[str, str]:
+        """What the hub tells the server."""
+        scopes = '["access:servers!server=ann/"]'
+        return {
+            "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}{BASE}",
+            "JUPYTERHUB_SERVICE_PREFIX": BASE,
+            "JUPYTERHUB_API_URL": f"http://127.0.0.1:{hub.port}/hub/api",
+            "JUPYTERHUB_API_TOKEN": "t",
+            "JUPYTERHUB_CLIENT_ID": "jupyterhub-user-ann",
+            "JUPYTERHUB_USER": "ann",
+            "JUPYTERHUB_BASE_URL": "/",
+            "JUPYTERHUB_OAUTH_SCOPES": scopes,
+            "JUPYTERHUB_OAUTH_ACCESS_SCOPES": scopes,
+            "JUPYTERHUB_ROOT_DIR": str(home),
+            "PTH_HUB_ID": HUB_ID,
+            "PTH_WORKSPACE_ID": "ann/",
+            "PTH_STATE_DIR": str(home / "state"),
+        }
 
     def up(self) -> None:
         """Wait for an answer of any kind, also of a locked server."""

@@ -117,10 +117,11 @@ def test_the_clocks(keeper: KeeperProcess) -> None:
     server.call("connected", count=2)
     before = time.monotonic()
     clock = client.call("rules_clock").header
-    assert clock["connected"][1] >= before and clock["websockets"] == 2
+    assert clock["connected"][1] >= before and clock["websockets"] == 2 and clock["is_connected"]
     server.close()  # killed: its WebSockets are gone with it
     until(lambda: client.call("rules_clock").header["websockets"] == 0)
     gone = client.call("rules_clock").header["connected"]
+    assert not client.call("rules_clock").header["is_connected"]
     time.sleep(0.02)
     assert client.call("rules_clock").header["connected"] == gone
 

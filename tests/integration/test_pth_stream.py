@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import secrets
@@ -267,7 +268,8 @@ async def refusal(url: str, **options: Any) -> int:
     options = {"subprotocols": ["pth.v1"], "proxy": None, **options}
     try:
         socket = await connect(url, **options)
-        await socket.send(json.dumps({"type": "attach", "client": "0" * 32, "rows": 24, "cols": 80}))
+        with contextlib.suppress(websockets.ConnectionClosed):  # refused already
+            await socket.send(json.dumps({"type": "attach", "client": "0" * 32, "rows": 24, "cols": 80}))
         return await close_code(socket)
     except websockets.InvalidStatus as refused:
         return int(refused.response.status_code)

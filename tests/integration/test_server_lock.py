@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
 import socket
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +20,20 @@ import requests
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from persistent_terminal_hub.keeper.client import BlockingClient
+from persistent_terminal_hub.client.api import Workspace as ClientWorkspace
+from persistent_terminal_hub.client.errors import InputLost, WorkspaceLocked
 from persistent_terminal_hub.protocol.codes import SUBPROTOCOL
 from persistent_terminal_hub.tokens import Purpose, SigningKey
 
 from .lock_fixtures import BASE, HTML, OWNER, Hub, LockedWorkspace
-from .test_server_extension import wait_for
+from .test_server_extension import free_port, server_env, wait_for
 
 re_parser: Any = __import__("re")._parser
 LOCK_HEADERS = {
     "content-type", "date", "content-length", "cache-control", "x-content-type-options", "referrer-policy",
     "content-security-policy", "x-frame-options", "x-robots-tag", "connection", "vary",
 }  # fmt: skip
+BEARER = {"Authorization": "Bearer oauth-token"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"]
 
 
@@ -79,7 +84,9 @@ def example(pattern: str) -> str:
             if str(value[0][0]) == "NEGATE":
                 return "x"
             head, inner = value[0]
-            return {"LITERAL": lambda: chr(inner), "RANGE": lambda: chr(inner[0])}.get(str(head), lambda: "x")()
+            return {"LITERAL": lambda: chr(inner), "RANGE": lambda: chr(inner[0])}.get(
+                str(head), lambda: "x"
+            )()
         if kind in ("MAX_REPEAT", "MIN_REPEAT"):
             return of(value[2]) * min(max(value[0], 1), value[1])
         if kind == "SUBPATTERN":
@@ -96,7 +103,15 @@ def paths(workspace: LockedWorkspace, canaries: dict[str, str]) -> list[str]:
     found = json.loads((workspace.home / "handlers.json").read_text())["rules"]
     assert len(found) > 90, "the walk sees JupyterLab's handlers and ours"
     handlers = {name for _, name in found}
-    assert {"SessionSocket", "PthSocket", "Late", "Lsp", "TrailingSlashHandler", "LabHandler", "NbconvertFileHandler"} <= handlers
+    assert {
+        "SessionSocket",
+        "PthSocket",
+        "Late",
+        "Lsp",
+        "TrailingSlashHandler",
+        "LabHandler",
+        "NbconvertFileHandler",
+    } <= handlers
     addresses = set()
     for pattern, _name in found:
         made = example(pattern)
@@ -128,7 +143,12 @@ class Plain:
     def ask(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
         self.sock = self.sock or socket.create_connection(("127.0.0.1", self.port), 10)
         body = b"{}" if method in ("POST", "PUT", "PATCH") else b""
-        lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}", *(f"{k}: {v}" for k, v in headers.items())]
+        lines = [
+            f"{method} {path} HTTP/1.1",
+            "Host: 127.0.0.1",
+            f"Content-Length: {len(body)}",
+            *(f"{k}: {v}" for k, v in headers.items()),
+        ]
         self.sock.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
         data = b""
         while b"\r\n\r\n" not in data:
@@ -152,15 +172,40 @@ def test_no_route_of_a_locked_server_tells_anything(opened: LockedWorkspace) -> 
     http = workspace.http
     kernel = http.post(f"{workspace.url}/api/kernels", json={}, timeout=60).json()["id"]
     made = workspace.create(name="CANARY-session", argv=["sh", "-c", "echo CANARY-output; exec sleep 1000"])
-    notebook = {"path": "CANARY-notebook.ipynb", "name": "CANARY-name", "type": "notebook", "kernel": {"id": kernel}}
+    notebook = {
+        "path": "CANARY-notebook.ipynb",
+        "name": "CANARY-name",
+        "type": "notebook",
+        "kernel": {"id": kernel},
+    }
     session = http.post(f"{workspace.url}/api/sessions", json=notebook, timeout=60).json()["id"]
-    canaries = {"kernel": kernel, "terminal": "CANARY-session", "id": made["id"], "session": session, "file": "CANARY-file.txt", "notebook": "CANARY-notebook.ipynb"}
-    secrets = ["CANARY", kernel, session, made["id"], str(workspace.home), "oauth-token", "jupyterhub-user", "Traceback", "Tornado", "set-cookie"]
+    canaries = {
+        "kernel": kernel,
+        "terminal": "CANARY-session",
+        "id": made["id"],
+        "session": session,
+        "file": "CANARY-file.txt",
+        "notebook": "CANARY-notebook.ipynb",
+    }
+    secrets = [
+        "CANARY",
+        kernel,
+        session,
+        made["id"],
+        str(workspace.home),
+        "oauth-token",
+        "jupyterhub-user",
+        "Traceback",
+        "Tornado",
+        "set-cookie",
+    ]
     addresses = paths(workspace, canaries)
     # The walk can tell: open, the same addresses say who is there.
     told = set()
     for path in (p for p in addresses if p.startswith(BASE + "api/") or "CANARY" in p or "sessions" in p):
-        answer = http.get(f"http://127.0.0.1:{workspace.port}{path}", timeout=30, allow_redirects=False, stream=True)
+        answer = http.get(
+            f"http://127.0.0.1:{workspace.port}{path}", timeout=30, allow_redirects=False, stream=True
+        )
         text = answer.raw.read(100_000).decode("latin-1") if answer.ok else ""
         told |= {secret for secret in secrets if secret in text}
         answer.close()
@@ -171,7 +216,7 @@ def test_no_route_of_a_locked_server_tells_anything(opened: LockedWorkspace) -> 
     pages: set[bytes] = set()
     for path in addresses:
         for method in METHODS:
-            for who in ({}, OWNER):
+            for who in ({}, OWNER, BEARER) if method == "GET" else ({}, OWNER):
                 for accept in ({}, HTML) if method in ("GET", "POST") else ({},):
                     status, headers, body = plain.ask(method, path, who | accept)
                     asked += 1
@@ -181,17 +226,30 @@ def test_no_route_of_a_locked_server_tells_anything(opened: LockedWorkspace) -> 
                     # Its own address stands in the page, for the way back.
                     clean = body.decode().replace(path, "").replace(requests.utils.quote(path, safe=""), "")
                     for canary in canaries.values():
-                        clean = clean.replace(requests.utils.quote(path.split("?")[0], safe=""), "") if canary in path else clean
+                        clean = (
+                            clean.replace(requests.utils.quote(path.split("?")[0], safe=""), "")
+                            if canary in path
+                            else clean
+                        )
                     assert not [s for s in secrets if s.lower() in (clean + str(headers)).lower()], where
                     if not accept and method == "GET":
                         pages.add(body)
     assert len(pages) == 1, "what exists and what does not answer alike"
     print(f"{len(addresses)} addresses, {asked} requests")
     with pytest.raises(InvalidStatus) as refused:
-        connect(f"ws://127.0.0.1:{workspace.port}{BASE}api/kernels/{kernel}/channels", proxy=None, additional_headers=OWNER)
+        connect(
+            f"ws://127.0.0.1:{workspace.port}{BASE}api/kernels/{kernel}/channels",
+            proxy=None,
+            additional_headers=OWNER,
+        )
     assert refused.value.response.status_code == 423
     for path in addresses:
-        headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+        headers = {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        }
         status, _, body = plain.ask("GET", path, headers | OWNER)
         assert status == 423 and b"CANARY" not in body, path
     assert workspace.unlock().headers["Location"] == BASE + "lab"
@@ -200,7 +258,13 @@ def test_no_route_of_a_locked_server_tells_anything(opened: LockedWorkspace) -> 
 
 
 def ws(workspace: LockedWorkspace, path: str, **options: Any) -> Any:
-    return connect(f"ws://127.0.0.1:{workspace.port}{BASE}{path}", proxy=None, additional_headers=OWNER, max_size=None, **options)
+    return connect(
+        f"ws://127.0.0.1:{workspace.port}{BASE}{path}",
+        proxy=None,
+        additional_headers=OWNER,
+        max_size=None,
+        **options,
+    )
 
 
 def close_code(sock: Any) -> int:
@@ -219,24 +283,42 @@ def test_what_is_open_is_closed_at_once(opened: LockedWorkspace) -> None:
     stock = ws(workspace, "terminals/websocket/open")
     lsp = ws(workspace, "probe/lsp")
     ours = ws(workspace, "persistent-terminals/ws/sessions/open", subprotocols=[SUBPROTOCOL])
-    ours.send(json.dumps({"type": "attach", "client": "a" * 32, "epoch": "", "offset": 0, "input_seq": 0, "rows": 24, "cols": 80, "visible": True, "mode": "rw"}))
+    ours.send(
+        json.dumps(
+            {
+                "type": "attach",
+                "client": "a" * 32,
+                "epoch": "",
+                "offset": 0,
+                "input_seq": 0,
+                "rows": 24,
+                "cols": 80,
+                "visible": True,
+                "mode": "rw",
+            }
+        )
+    )
     assert json.loads(ours.recv(10))["type"] == "attached"
     lsp.send("one")
     assert lsp.recv(10) == "CANARY-lsp one"
-    download = http.get(f"{workspace.url}/probe/download", stream=True, timeout=10)
+    download = http.get(f"{workspace.url}/probe/download", stream=True, timeout=10).iter_content(1 << 16)
     file = socket.create_connection(("127.0.0.1", workspace.port))
     file.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    file.sendall(f"GET {BASE}files/big.bin HTTP/1.1\r\nHost: x\r\nAuthorization: token oauth-token\r\n\r\n".encode())
+    file.sendall(
+        f"GET {BASE}files/big.bin HTTP/1.1\r\nHost: x\r\nAuthorization: token oauth-token\r\n\r\n".encode()
+    )
     slow = socket.create_connection(("127.0.0.1", workspace.port))
-    slow.sendall(f"GET {BASE}probe/slow HTTP/1.1\r\nHost: x\r\nAuthorization: token oauth-token\r\n\r\n".encode())
+    slow.sendall(
+        f"GET {BASE}probe/slow HTTP/1.1\r\nHost: x\r\nAuthorization: token oauth-token\r\n\r\n".encode()
+    )
     wait_for((workspace.home / "slow.begun").exists, 10)
-    assert b"200" in file.recv(100) and next(download.iter_content(1000))
+    assert b"200" in file.recv(100) and next(download)
     began = time.monotonic()
     workspace.lock()
     assert [close_code(sock) for sock in (channel, stock, lsp, ours)] == [4423] * 4
     print(f"all closed {time.monotonic() - began:.2f} s after the lock was asked for")
     with pytest.raises((requests.RequestException, OSError)):
-        for _ in download.iter_content(1 << 20):
+        for _ in download:
             pass
     (workspace.home / "slow.go").touch()
     wait_for((workspace.home / "slow.done").exists, 10)
@@ -263,10 +345,14 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("reason", "changes", "sentence"), REFUSED, ids=[case[0] for case in REFUSED])
-def test_each_refusal_says_why_and_it_stays_locked(workspace: LockedWorkspace, reason: str, changes: dict[str, Any], sentence: str) -> None:
+def test_each_refusal_says_why_and_it_stays_locked(
+    workspace: LockedWorkspace, reason: str, changes: dict[str, Any], sentence: str
+) -> None:
     workspace.lock()
     refused = workspace.unlock(workspace.hub.token(**changes), headers=HTML)
-    assert refused.status_code == 403 and sentence in refused.text and "stays locked" in refused.text, refused.text
+    assert refused.status_code == 403 and sentence in refused.text and "stays locked" in refused.text, (
+        refused.text
+    )
     told = workspace.unlock(workspace.hub.token(**changes), headers={"Accept": "application/json"})
     assert told.status_code == 403 and sentence in told.json()["message"]
     assert workspace.status()["locked"]
@@ -296,8 +382,15 @@ def test_an_unlock_opens_once_also_after_a_restart(workspace: LockedWorkspace) -
 def test_locking_now(opened: LockedWorkspace) -> None:
     workspace, url = opened, opened.root + "api/lock"
     assert requests.post(url, json={}, timeout=10).status_code == 403
-    assert requests.post(url, json={}, headers={"Authorization": "token bob-token"}, timeout=10).status_code == 403
-    for headers in (workspace.hub.steer("facts"), {"Authorization": "Bearer a.b.c"}, {"Authorization": "Bearer " + workspace.hub.token()}):
+    assert (
+        requests.post(url, json={}, headers={"Authorization": "token bob-token"}, timeout=10).status_code
+        == 403
+    )
+    for headers in (
+        workspace.hub.steer("facts"),
+        {"Authorization": "Bearer a.b.c"},
+        {"Authorization": "Bearer " + workspace.hub.token()},
+    ):
         assert requests.post(url, json={}, headers=headers, timeout=10).status_code == 403
     # A browser's cookie without its XSRF token.
     browser = requests.Session()
@@ -310,12 +403,19 @@ def test_locking_now(opened: LockedWorkspace) -> None:
     assert not workspace.status()["locked"]
     xsrf = {"X-XSRFToken": browser.cookies.get("_xsrf", path=BASE) or ""}
     mine = browser.post(url, json={}, headers=xsrf, timeout=10)
-    assert mine.status_code == 200 and mine.json()["locked"] is True and mine.json()["already"] is False, mine.text
+    assert mine.status_code == 200 and mine.json()["locked"] is True and mine.json()["already"] is False, (
+        mine.text
+    )
     assert "Its owner locked it." in browser.get(f"{workspace.url}/lab", headers=HTML, timeout=10).text
     assert browser.get(f"{workspace.url}/lab", headers=HTML, timeout=10).status_code == 423
     assert requests.post(url, json={}, timeout=10).json()["already"] is True
     workspace.unlock()
-    steered = requests.post(url, json={"reason": "All <b>workspaces</b> were locked."}, headers=workspace.hub.steer("lock"), timeout=10)
+    steered = requests.post(
+        url,
+        json={"reason": "All <b>workspaces</b> were locked."},
+        headers=workspace.hub.steer("lock"),
+        timeout=10,
+    )
     assert steered.status_code == 200, steered.text
     assert "All &lt;b&gt;workspaces" in requests.get(f"{workspace.url}/lab", headers=HTML, timeout=10).text
 
@@ -331,9 +431,15 @@ def test_with_the_hub_away_it_stays_locked_and_says_so(tmp_path: Path) -> None:
         hub.stop()
         wait_for(lambda: workspace.status()["hubReachable"] is False, 15, "it sees that the hub is away")
         page = requests.get(f"{workspace.url}/lab", headers=HTML, timeout=10)
-        assert page.status_code == 423 and "The hub does not answer" in page.text and "stays locked" in page.text
+        assert (
+            page.status_code == 423 and "The hub does not answer" in page.text and "stays locked" in page.text
+        )
         workspace.restart_server()
-        assert workspace.status() == {"locked": True, "since": workspace.status()["since"], "hubReachable": False}
+        assert workspace.status() == {
+            "locked": True,
+            "since": workspace.status()["since"],
+            "hubReachable": False,
+        }
         hub.start()
         wait_for(lambda: workspace.status()["hubReachable"], 15, "it sees the hub again")
         assert wait_for(lambda: workspace.unlock(token).status_code == 303, 20, "it opens")
@@ -344,7 +450,9 @@ def test_with_the_hub_away_it_stays_locked_and_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["none", "garbage"])
-def test_another_container_on_the_same_volume_is_locked_as_well(workspace: LockedWorkspace, tmp_path: Path, damage: str) -> None:
+def test_another_container_on_the_same_volume_is_locked_as_well(
+    workspace: LockedWorkspace, tmp_path: Path, damage: str
+) -> None:
     state = tmp_path / "volume"
     state.mkdir(mode=0o700)
     if damage == "none":
@@ -365,25 +473,89 @@ def test_another_container_on_the_same_volume_is_locked_as_well(workspace: Locke
         other.keeper.stop()
 
 
-def test_a_frozen_keeper_opens_nothing(tmp_path: Path, hub: Hub) -> None:
-    """The server starts while its keeper does not answer: it waits, then says that it does not know."""
-    import os
-    import signal
+async def test_a_program_waits_for_the_unlock_and_misses_nothing(opened: LockedWorkspace) -> None:
+    workspace = opened
+    workspace.create(
+        name="count", argv=["sh", "-c", "i=0; while :; do i=$((i+1)); echo n=$i.; sleep 0.02; done"]
+    )
+    async with ClientWorkspace(workspace.url + "/", "oauth-token") as client:
+        async with await client.attach("count", wait_when_locked=True) as attachment:
+            await attachment.wait_for("n=20.", 15)
+            await asyncio.to_thread(workspace.lock)
+            await until(lambda: attachment.state == "locked", 5)
+            here = attachment.offset
+            with pytest.raises(InputLost):
+                await attachment.send("x")
+            await asyncio.sleep(1)
+            assert attachment.offset == here and attachment.state == "locked"
+            await asyncio.to_thread(workspace.unlock)
+            began = time.monotonic()
+            await until(lambda: attachment.state == "live", 15)
+            print(f"live {time.monotonic() - began:.1f} s after the unlock")
+            last = int(re.findall(r"n=(\d+)\.", attachment.read().text)[-1])
+            await attachment.wait_for(f"n={last + 50}.", 15)
+            numbers = [int(n) for n in re.findall(r"n=(\d+)\.", attachment.read().text)]
+            assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) and not attachment.skipped
+        async with await client.attach("count") as attachment:
+            await asyncio.to_thread(workspace.lock)
+            with pytest.raises(WorkspaceLocked, match="locked"):
+                await attachment.wait_for("never", 10)
+        with pytest.raises(WorkspaceLocked, match="locked"):
+            await client.get("count")
+    await asyncio.to_thread(workspace.unlock)
+    workspace.sessions("DELETE", "/count", 204)
 
-    workspace = LockedWorkspace(tmp_path, hub)
+
+async def until(check: Callable[[], object], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)
+
+
+def start_alone(home: Path, hub: Hub, **env: str) -> tuple[subprocess.Popen[bytes], str]:
+    """The server without a keeper that would answer it."""
+    port = free_port()
+    settings = LockedWorkspace.environment(home, hub, port) | {"PTH_RUNTIME_DIR": str(home)} | env
+    command = [sys.executable, "-m", "persistent_terminal_hub.server.singleuser", "--allow-root"]
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=home, env=server_env(home, **settings), stdout=log, stderr=log
+        )
+    return process, f"http://127.0.0.1:{port}{BASE}"
+
+
+def test_without_its_keeper_a_server_stays_shut(tmp_path: Path, hub: Hub) -> None:
+    process, url = start_alone(tmp_path, hub)
     try:
-        workspace.wait()
-        old = workspace.server_pid
-        assert old is not None
-        control = BlockingClient(workspace.keeper.socket)
-        os.kill(workspace.keeper.pid, signal.SIGSTOP)
-        try:
-            # What is known still counts while nothing says otherwise; sessions cannot be made, files are shown.
-            assert requests.get(workspace.root + "api/status", timeout=10).json()["locked"] is False
-        finally:
-            os.kill(workspace.keeper.pid, signal.SIGCONT)
-        control.close()
-        workspace.restart_server()
-        assert workspace.http.get(f"{workspace.url}/api/contents", timeout=10).status_code == 200
+        wait_for(lambda: answers(url + "persistent-terminals/api/status"), 60, "the server listens")
+        assert requests.get(url + "persistent-terminals/api/status", timeout=10).json()["locked"] is True
+        shut = requests.get(url + "api/contents", headers=OWNER, timeout=20)
+        assert shut.status_code == 503 and "keeper does not answer" in shut.json()["message"]
+        page = requests.get(url + "lab", headers=HTML, timeout=20)
+        assert page.status_code == 503 and "stays closed" in page.text
+        unlock = requests.post(
+            url + "persistent-terminals/unlock", data={"token": hub.token()}, headers=HTML, timeout=40
+        )
+        assert unlock.status_code == 403 and "cannot be opened now" in unlock.text
     finally:
-        workspace.keeper.stop()
+        process.terminate()
+        process.wait(20)
+
+
+def answers(url: str) -> bool:
+    with contextlib.suppress(requests.RequestException):
+        return requests.get(url, timeout=5).status_code == 503
+    return False
+
+
+def test_a_server_that_cannot_be_locked_does_not_serve(tmp_path: Path, hub: Hub) -> None:
+    (tmp_path / "config").mkdir()
+    off = {"ServerApp": {"jpserver_extensions": {"persistent_terminal_hub.server": False}}}
+    (tmp_path / "config" / "jupyter_server_config.json").write_text(json.dumps(off))
+    process, _ = start_alone(tmp_path, hub, JUPYTER_CONFIG_DIR=str(tmp_path / "config"))
+    try:
+        assert process.wait(60) == 1
+    finally:
+        process.kill()
+    assert "nobody could lock this workspace" in (tmp_path / "server.log").read_text()

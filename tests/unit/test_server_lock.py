@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import re
 from collections.abc import AsyncIterator, Callable
@@ -408,6 +409,7 @@ async def test_what_is_open_is_closed_by_a_lock(server: Server, monkeypatch: pyt
         await asyncio.sleep(0.1)
         assert server.gate.connections.websockets() == 1
         tell(server, LOCKED)
+        tell(server, LOCKED)  # the keeper's event and its answer say the same
         with contextlib.suppress(ConnectionClosed):
             await echo.send("two")
         with pytest.raises(ConnectionClosed) as closed:
@@ -425,6 +427,21 @@ async def test_what_is_open_is_closed_by_a_lock(server: Server, monkeypatch: pyt
     assert Echo.heard == ["one"]
     writer.close()
     upload.close()
+
+
+async def test_what_is_gone_is_forgotten(server: Server) -> None:
+    tell(server, OPEN)
+    for path in ("echo", "echo", "persistent-terminals/ws/x"):
+        with contextlib.suppress(InvalidStatus):
+            async with server.socket(path):
+                pass
+        await server.ask("hello")
+    for _ in range(50):
+        gc.collect()
+        if not server.gate.connections._entries:
+            break
+        await asyncio.sleep(0.02)
+    assert not server.gate.connections._entries
 
 
 async def test_a_client_that_ignores_the_goodbye_is_not_heard(server: Server) -> None:
@@ -521,6 +538,14 @@ async def test_routes_that_answer_nevertheless(server: Server) -> None:
     for body in (b"", b"token=x", b"\xff\xfe", b"token=" + b"x" * 100_000, b"token=a&" * 50, b"{}"):
         refused = await server.ask(root + "unlock", "POST", body=body, headers={"Accept": HTML})
         assert refused.code == 403 and "stays locked" in refused.body.decode()
+    tell(server, OPEN)
+    refused = await server.ask(root + "unlock", "POST", body=b"", headers={"Accept": HTML})
+    assert (
+        refused.code == 403
+        and "workspace is open" in refused.body.decode()
+        and "is locked" not in refused.body.decode()
+    )
+    tell(server, LOCKED)
     for method in ("GET", "PUT", "DELETE", "X-ODD"):
         assert (await server.ask(root + "unlock", method)).code == 423
 
