@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,22 @@ def test_it_rotates_by_itself(tmp_path: Path) -> None:
     assert store.signing(NOW + 30 * DAY + PUBLISH_AHEAD).kid != first
     never = KeyStore(tmp_path / "never", max_age=0)
     assert never.signing(NOW).kid == never.signing(NOW + 10_000 * DAY).kid
+
+
+def test_a_first_key_that_another_process_makes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = KeyStore(tmp_path)
+    exclusive, made = hub._exclusive, []
+
+    @contextlib.contextmanager
+    def late() -> Iterator[None]:
+        made.append(KeyStore(tmp_path).signing(NOW).kid)  # the culler, while the hub waits for the lock
+        with exclusive():
+            yield
+
+    monkeypatch.setattr(hub, "_exclusive", late)
+    assert [hub.signing(NOW).kid] == made == list(KeyStore(tmp_path).public(NOW))
 
 
 def test_stolen_keys_are_thrown_away(tmp_path: Path) -> None:
