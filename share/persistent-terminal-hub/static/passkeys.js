@@ -65,6 +65,7 @@
         button.disabled = false;
       }
     };
+    says.textContent = "";
     button.disabled = false;
     button.addEventListener("click", start);
     // Enter in the field for the name.
