@@ -173,7 +173,7 @@ def passkeys_list(user: str | None, config: Path | None) -> None:
 def passkeys_reset(user: str, config: Path | None) -> None:
     """Remove all passkeys of USER, who lost a device or has a copied one. The hub may run meanwhile.
 
-    Where the identity provider proves no fresh login, USER adds a new one within ten minutes after logging in.
+    Where the provider proves no fresh login, USER adds a new one within ten minutes after logging in.
     """
     from persistent_terminal_hub.hub.passkey_admin import reset
 

@@ -41,11 +41,11 @@ def reset(config: Path | None, user: str) -> int:
         count = PasskeyStore(data.passkeys).forget(user)
     except PasskeyStoreError as error:
         return complain(str(error))
+    if not count:
+        return complain(f"{user} has no passkeys: nothing was changed. Is the name right?")
     Outbox(data.audit).record(
         who=_who(), what="passkey.reset", on=user, origin="command line", result="ok", count=count
     )
-    if not count:
-        return complain(f"{user} has no passkeys: nothing was changed. Is the name right?")
     print(
         f"{count} passkey{'s' if count > 1 else ''} of {user} removed. They open nothing here any more; "
         "sessions and workspaces were left alone."

@@ -1,4 +1,4 @@
-"""Passkeys in real Chromium, with its virtual authenticator: enrol, then unlock a workspace that is locked."""
+"""Passkeys in real Chromium, with its virtual authenticator: enrol, then open a locked workspace."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def alice(stack: Stack, chromium: Browser) -> Iterator[Alice]:
 
 def lock(stack: Stack) -> None:
     session = stack.login("alice")
-    xsrf = [c.value or "" for c in session.cookies if c.name == "_xsrf" and c.path == "/hub/"][0]
+    xsrf = next(c.value or "" for c in session.cookies if c.name == "_xsrf" and c.path == "/hub/")
     answer = session.post(
         f"{stack.url}/hub/persistent-terminals/api/lock",
         headers={"X-XSRFToken": xsrf, "Sec-Fetch-Mode": "cors", "Referer": f"{stack.url}/hub/home"},
