@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jupyterhub import orm
+from jupyterhub.handlers import BaseHandler
 from jupyterhub.utils import maybe_future
 from sqlalchemy import event, inspect
 from tornado.web import HTTPError
@@ -76,7 +77,7 @@ class PasskeysMixin(ReauthMixin):
     async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
         """Called by the hub for each login: notes which browser it was, for the first passkey."""
         login = await super().get_authenticated_user(handler, data)
-        if login is not None and handler is not None:
+        if login is not None and isinstance(handler, BaseHandler):
             session = handler.get_session_cookie() or handler.set_session_cookie()
             self.passkeys.logins.note((login["name"], session), time.monotonic())
         return login
