@@ -56,9 +56,9 @@ NEEDED_TO_START: Final = (
 )
 
 
-def not_used(reason: str, kept: str = LOCKED) -> str:
+def not_used(reason: str) -> str:
     """Why a passkey proved nothing, and what was kept."""
-    return _NOT_USED.get(reason, _OTHERWISE).format(kept=kept)
+    return _NOT_USED.get(reason, _OTHERWISE).format(kept=LOCKED)
 
 
 def not_made(reason: str) -> str:

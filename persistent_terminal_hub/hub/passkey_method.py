@@ -17,7 +17,6 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from persistent_terminal_hub.config.unlocking import public_url
 from persistent_terminal_hub.hub import passkey_failures as failures
 from persistent_terminal_hub.hub.data_dir import DataDir
 from persistent_terminal_hub.hub.moments import Moments
@@ -76,11 +75,6 @@ class Passkeys:
         """The user's passkeys for the address of this hub, as far as that is known without a request."""
         site = site_of(self.settings.server.public_url, "", "")
         return [item for item in self.store.of(user) if site is None or item.rp_id == site.rp_id]
-
-    @property
-    def address(self) -> str:
-        """Where people find the hub, for a sentence."""
-        return public_url(self.settings)
 
 
 def descriptors(passkeys: Sequence[Passkey]) -> list[PublicKeyCredentialDescriptor]:

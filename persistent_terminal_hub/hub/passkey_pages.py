@@ -196,7 +196,6 @@ class PasskeysPage(ReauthHandler):
                 adding=adding,
                 full=full,
                 site=site,
-                address=self.passkeys.address,
                 registration=registration,
                 options=options,
                 prove_url=self.page_url(PasskeysGoal.name, ""),
