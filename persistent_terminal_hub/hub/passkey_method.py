@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import time
 from collections.abc import Sequence
@@ -104,13 +105,17 @@ class PasskeyMethod:
             return bool(passkeys.store.of(user.name)) or not await self._authenticator.provider_proves(user)
         except PasskeyStoreError as error:
             log.error("%s", error)
-            return False
+            return True  # the offer says so
 
     async def offer(self, handler: ReauthHandler, challenge: Challenge) -> str:
         """The button, which needs JavaScript; or why there is none."""
         passkeys: Passkeys = self._authenticator.passkeys
         site = passkeys.site(handler.request)
-        all_ = passkeys.store.of(challenge.user)
+        try:
+            all_ = passkeys.store.of(challenge.user)
+        except PasskeyStoreError as error:
+            log.error("%s", error)
+            return f"<p>{html.escape(failures.AWAY)}</p>"
         here = [item for item in all_ if site is not None and item.rp_id == site.rp_id]
         options = ""
         if site is not None and here:
@@ -123,7 +128,7 @@ class PasskeyMethod:
                     user_verification=UserVerificationRequirement.REQUIRED,
                 )
             )
-        html: str = await handler.render_template(
+        page: str = await handler.render_template(
             "reauth-passkey.html",
             challenge=challenge,
             action=handler.page_url(challenge.workspace, challenge.next, self.name),
@@ -131,7 +136,7 @@ class PasskeyMethod:
             origin=site.origin if site is not None else "",
             elsewhere=sorted({item.rp_id for item in all_}),
         )
-        return html
+        return page
 
     def handlers(self) -> list[tuple[str, type]]:
         """Routes below /hub."""

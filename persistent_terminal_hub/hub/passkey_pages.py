@@ -179,7 +179,7 @@ class PasskeysPage(ReauthHandler):
             mine = self.passkeys.store.of(user.name)
         except PasskeyStoreError as error:
             self.log.error("%s", error)
-            mine, site, status, problem = [], None, 503, failures.AWAY
+            raise web.HTTPError(503, failures.AWAY) from None
         adding = await self._needed("add", mine)
         full = len(mine) >= MAX_PASSKEYS
         registration, options = "", ""

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -37,7 +37,6 @@ class LocalHub(Serve):
 class Site:
     hub: LocalHub
     provider: FakeProvider
-    people: dict[str, Person] = field(default_factory=dict)
 
     def person(self, name: str) -> Person:
         """Logged in anew, in a browser of their own."""
@@ -104,8 +103,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     hub = LocalHub(tmp_path_factory.mktemp("passkeys") / "data")
     values = json.loads(
         settings(
-            provider.issuer, provider="google", allowedUsers=["named", "other"], adminUsers=["boss"],
-            allowedGroups=[], adminGroups=[],
+            provider.issuer, provider="google", allowedUsers=["named", "other", "clumsy"],
+            adminUsers=["boss"], allowedGroups=[], adminGroups=[],
         )
     )  # fmt: skip
     values |= {"server": {"publicUrl": hub.origin}, "session": {"idleLockMinutes": 30}}
@@ -299,13 +298,12 @@ def test_adding_and_removing_need_a_proof_each(site: Site, named: Person, key: A
 
 
 def test_failures_are_slowed_down(site: Site, named: Person, key: Authenticator) -> None:
-    other = site.person("other")
-    site.store.forget("other")
-    device = other.device()
-    assert "done=added" in other.enrol(device).url
+    clumsy = site.person("clumsy")
+    device = clumsy.device()
+    assert "done=added" in clumsy.enrol(device).url
     for _ in range(5):
-        assert other.prove(replace(device, flags=PRESENT), ":passkeys").status_code == 403
-    waiting = other.reauth(":passkeys")
+        assert clumsy.prove(replace(device, flags=PRESENT), ":passkeys").status_code == 403
+    waiting = clumsy.reauth(":passkeys")
     assert waiting.status_code == 429 and "Too many failed tries" in page_text(waiting)
     assert "Nothing was changed" in page_text(waiting) and "locked" not in page_text(waiting)
 
@@ -326,9 +324,30 @@ def test_a_reset_counts_at_once_and_a_deleted_user_has_none(site: Site) -> None:
     refused = boss.browser.api("POST", "users/boss/server")
     assert refused.status_code == 409 and "only a passkey of boss" in refused.json()["message"]
 
-    other = site.person("other")
-    if not site.store.of("other"):
-        other.enrol(other.device())
-    assert site.store.of("other")
-    assert boss.browser.api("DELETE", "users/other").status_code == 204
-    assert site.store.of("other") == []
+    # A name that is passed on has no passkeys behind it: neither after a new name nor after the user's end.
+    changes: list[tuple[str, dict[str, Any]]] = [("PATCH", {"json": {"name": "another"}}), ("DELETE", {})]
+    for method, what in changes:
+        other = site.person("other")
+        site.store.forget("other")
+        assert "done=added" in other.enrol(other.device()).url
+        assert boss.browser.api(method, "users/other", **what).status_code in (200, 204)
+        assert site.store.of("other") == []
+
+
+def test_passkeys_that_cannot_be_read_are_a_sentence(site: Site, named: Person, key: Authenticator) -> None:
+    boss = site.person("boss")
+    page = named.reauth()
+    kept = site.store.path.read_bytes()
+    site.store.path.write_bytes(b"x" * 5000)
+    try:
+        away = "The hub cannot read its passkeys just now"
+        answer = named.post(page, key.get(options(page)))
+        assert answer.status_code == 503 and away in page_text(answer)
+        assert named.refusal() == "unavailable"
+        for open_ in (lambda: named.browser.open("hub/passkeys"), named.reauth):
+            shown = open_()
+            assert shown.status_code in (200, 503) and away in page_text(shown)
+        started = boss.browser.api("POST", "users/boss/server")
+        assert started.status_code == 503 and away in started.json()["message"]
+    finally:
+        site.store.path.write_bytes(kept)
