@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from webauthn.helpers import bytes_to_base64url
 
@@ -163,6 +163,7 @@ def test_what_is_needed_before_a_change(
     assert asked == needed
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(max_size=200), st.sets(st.text(max_size=70), max_size=3))
 def test_a_name_is_one_visible_line_of_its_own(wish: str, taken: set[str]) -> None:
     name = clean_name(wish, taken)
@@ -298,6 +299,7 @@ def test_garbage(answer: str) -> None:
     assert Asked().reason_of_new(answer) == "garbage"
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_answer_raises_and_none_but_the_whole_one_passes(data: st.DataObject) -> None:
     asked = ASKED
