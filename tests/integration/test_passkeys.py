@@ -109,13 +109,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     )  # fmt: skip
     values |= {"server": {"publicUrl": hub.origin}, "session": {"idleLockMinutes": 30}}
     hub.settings = json.dumps(values)
-    hub.start().wait_ready()
-    yield Site(hub, provider)
-    assert "Traceback" not in hub.log
-    hub.stop()
-    provider.stop()
-    for pid in workspace_processes(hub):
-        os.kill(pid, signal.SIGKILL)
+    try:
+        hub.start().wait_ready()
+        yield Site(hub, provider)
+        assert "Traceback" not in hub.log
+    finally:
+        hub.stop()
+        provider.stop()
+        for pid in workspace_processes(hub):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
