@@ -152,7 +152,7 @@ def test_a_lock_covers_and_all_goes_on_after_it(ann: Owner, workspace: LockedWor
     page.keyboard.type(f"{SECRET} = 41; print('{SECRET}')")
     page.keyboard.press("Shift+Enter")
     page.wait_for_function(f"() => document.querySelector('.jp-OutputArea-output')?.innerText.includes('{SECRET}')")
-    page.keyboard.type("# not saved yet")
+    page.keyboard.type("# draft of ann")
     shot(ann, "lab-1280-light")
     commands = "() => { window.ran = []; jupyterapp.commands.commandExecuted.connect((_, a) => ran.push(a.id)) }"
     page.evaluate(commands)
@@ -165,7 +165,7 @@ def test_a_lock_covers_and_all_goes_on_after_it(ann: Owner, workspace: LockedWor
     dialog.get_by_text("Nobody used it for a while.").wait_for()
     assert "Processes and output go on" in dialog.inner_text()
     text = page.evaluate("() => document.body.innerText")
-    assert SECRET not in text and "count-" not in text and "File" not in text and "not saved" not in text
+    assert SECRET not in text and "count-" not in text and "File" not in text and "draft" not in text
     assert page.title() == "Locked" != title
     # Nothing shines through: the same picture as without all the rest.
     seen = page.screenshot()
@@ -199,7 +199,7 @@ def test_a_lock_covers_and_all_goes_on_after_it(ann: Owner, workspace: LockedWor
         "() => [...document.querySelectorAll('.jp-OutputArea-output')].some(e => e.innerText.trim() === '42')",
         timeout=15_000,
     )
-    assert "# not saved yet" in page.locator(".jp-Notebook").inner_text()
+    assert "# draft of ann" in page.locator(".jp-Notebook").inner_text()
     # The terminal shows every number once, also those of the time when it was locked, and goes on.
     ann.open_terminal(name)
     last = counted(ann.lines())[-1]
@@ -239,7 +239,7 @@ def test_lock_now_while_the_hub_is_away(
 ) -> None:
     ann.open_lab()
     ann.command("apputils:change-theme", theme=f"JupyterLab {theme.title()}")
-    ann.page.wait_for_selector(f"body[data-jp-theme-light={'true' if theme == 'light' else 'false'}]")
+    ann.page.wait_for_selector(f"body[data-jp-theme-name='JupyterLab {theme.title()}']", state="attached")
     hub.stop()
     try:
         ann.page.get_by_role("menuitem", name="File").click()
