@@ -71,6 +71,12 @@ class Owner(Person):
             "([name, args]) => { void jupyterapp.commands.execute(name, args) }", [name, arguments]
         )
 
+    def new_terminal(self) -> str:
+        """Open a new terminal; its name."""
+        self.command("terminal:create-new")
+        self.wait_terminal()
+        return str(self.page.evaluate("() => jupyterapp.shell.currentWidget.content.session.name"))
+
     def new_notebook(self) -> None:
         """Open a new notebook with its kernel; the keyboard is in its first cell."""
         self.command("notebook:create-new", kernelName="python3")

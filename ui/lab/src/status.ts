@@ -64,5 +64,5 @@ export function pause(covered: boolean, visible: boolean, tries: number): number
   if (!covered) {
     return visible ? QUIET : HIDDEN;
   }
-  return Math.min(LONGEST, FIRST * 1.25 ** Math.max(0, tries));
+  return Math.min(LONGEST, FIRST * 1.1 ** Math.max(0, tries));
 }

@@ -36,20 +36,26 @@ export class Watch {
   start(): void {
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'visible') {
-        this.hint();
+        this.soon();
       }
     });
-    window.addEventListener('online', () => this.hint());
+    window.addEventListener('online', () => this.soon());
     window.addEventListener('pageshow', event => {
       if (event.persisted) {
-        this.hint();
+        this.soon();
       }
     });
     this.later(0);
   }
 
-  /** Something was refused or cut: ask soon. */
+  /** Something was refused or cut. While covered that is no news: the page tries to connect all the time. */
   hint(): void {
+    if (!this.covered) {
+      this.soon();
+    }
+  }
+
+  private soon(): void {
     this.later(Math.max(0, TOGETHER - (performance.now() - this.asked)));
   }
 
@@ -57,7 +63,7 @@ export class Watch {
   locked(): void {
     if (!this.covered) {
       this.apply({ lock: 'locked', since: null, reason: '', hubReachable: null });
-      this.hint();
+      this.soon();
     }
   }
 
