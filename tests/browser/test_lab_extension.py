@@ -150,10 +150,14 @@ def test_a_lock_covers_and_all_goes_on_after_it(ann: Owner, workspace: LockedWor
     page.locator(".jp-Notebook .cm-content").first.click()
     page.keyboard.type(f"{SECRET} = 41; print('{SECRET}')")
     page.keyboard.press("Shift+Enter")
-    page.wait_for_function(f"() => document.querySelector('.jp-OutputArea-output')?.innerText.includes('{SECRET}')")
+    page.wait_for_function(
+        f"() => document.querySelector('.jp-OutputArea-output')?.innerText.includes('{SECRET}')"
+    )
     page.keyboard.type("# draft of ann")
     shot(ann, "lab-1280-light")
-    commands = "() => { window.ran = []; jupyterapp.commands.commandExecuted.connect((_, a) => ran.push(a.id)) }"
+    commands = (
+        "() => { window.ran = []; jupyterapp.commands.commandExecuted.connect((_, a) => ran.push(a.id)) }"
+    )
     page.evaluate(commands)
     title = page.title()
 
@@ -170,10 +174,10 @@ def test_a_lock_covers_and_all_goes_on_after_it(ann: Owner, workspace: LockedWor
     seen = page.screenshot()
     page.evaluate(
         f"""() => {{ window.hiddenOnes = [...document.body.children].filter(e => !e.matches('{DIALOG}'));
-        hiddenOnes.forEach(e => e.style.setProperty('display', 'none', 'important')); }}"""
+        hiddenOnes.forEach(e => e.style.setProperty('opacity', '0', 'important')); }}"""
     )
     assert page.screenshot() == seen
-    page.evaluate("() => hiddenOnes.forEach(e => e.style.removeProperty('display'))")
+    page.evaluate("() => hiddenOnes.forEach(e => e.style.removeProperty('opacity'))")
     # By keyboard nothing is reached, and no shortcut runs.
     for key in ("Escape", "Escape", "Control+s", "Control+b", "Control+Shift+c", "Shift+Enter"):
         page.keyboard.press(key)
@@ -194,13 +198,11 @@ def test_a_lock_covers_and_all_goes_on_after_it(ann: Owner, workspace: LockedWor
     page.keyboard.press("Enter")
     page.keyboard.type(f"print({SECRET} + 1)")
     page.keyboard.press("Shift+Enter")
-    page.wait_for_timeout(3000)
-    shot(ann, "debug-after")
-    print(page.evaluate("() => { const k = [...jupyterapp.shell.widgets('main')].map(w => w.context?.sessionContext?.session?.kernel).find(Boolean); return [k?.status, k?.connectionStatus, document.activeElement.outerHTML.slice(0, 300), jupyterapp.shell.currentWidget.id] }"))
     page.wait_for_function(
         "() => [...document.querySelectorAll('.jp-OutputArea-output')].some(e => e.innerText.trim() === '42')",
         timeout=30_000,
     )
+    shot(ann, "unlocked-1280-light")
     assert "# draft of ann" in page.locator(".jp-Notebook").inner_text()
     # The terminal shows every number once, also those of the time when it was locked, and goes on.
     ann.open_terminal(name)
@@ -236,9 +238,7 @@ def wait_for_closed(ann: Owner, tab: object) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_lock_now_while_the_hub_is_away(
-    ann: Owner, workspace: LockedWorkspace, hub: Hub, theme: str
-) -> None:
+def test_lock_now_while_the_hub_is_away(ann: Owner, workspace: LockedWorkspace, hub: Hub, theme: str) -> None:
     ann.open_lab()
     ann.command("apputils:change-theme", theme=f"JupyterLab {theme.title()}")
     ann.page.wait_for_selector(f"body[data-jp-theme-name='JupyterLab {theme.title()}']", state="attached")

@@ -48,7 +48,11 @@ class Owner(Person):
     stack: Any
 
     def __init__(
-        self, browser: Browser, workspace: LockedWorkspace, viewport: dict[str, int] | None = None, **options: Any
+        self,
+        browser: Browser,
+        workspace: LockedWorkspace,
+        viewport: dict[str, int] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(browser, workspace, "ann", viewport or DESKTOP, **options)  # type: ignore[arg-type]
         self.workspace = workspace
