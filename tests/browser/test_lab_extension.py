@@ -199,7 +199,7 @@ def test_a_lock_covers_and_all_goes_on_after_it(ann: Owner, workspace: LockedWor
     page.keyboard.type(f"print({SECRET} + 1)")
     page.keyboard.press("Shift+Enter")
     page.wait_for_function(
-        "() => [...document.querySelectorAll('.jp-OutputArea-output')].some(e => e.innerText.trim() === '42')",
+        "() => [...document.querySelectorAll('.jp-OutputArea-output')].some(e => e.innerText.trim() == '42')",
         timeout=30_000,
     )
     shot(ann, "unlocked-1280-light")
