@@ -159,7 +159,6 @@ def test_a_lock_covers_and_all_goes_on_after_it(ann: Owner, workspace: LockedWor
         "() => { window.ran = []; jupyterapp.commands.commandExecuted.connect((_, a) => ran.push(a.id)) }"
     )
     page.evaluate(commands)
-    title = page.title()
 
     workspace.lock("idle")
     page.wait_for_selector(COVERED, timeout=5_000)
@@ -169,7 +168,8 @@ def test_a_lock_covers_and_all_goes_on_after_it(ann: Owner, workspace: LockedWor
     assert "Processes and output go on" in dialog.inner_text()
     text = page.evaluate("() => document.body.innerText")
     assert SECRET not in text and "count-" not in text and "File" not in text and "draft" not in text
-    assert page.title() == "Locked" != title
+    page.evaluate("() => { document.title = 'plans.ipynb' }")
+    page.wait_for_function("() => document.title === 'Locked'")
     # Nothing shines through: the same picture as without all the rest.
     seen = page.screenshot()
     page.evaluate(
@@ -191,7 +191,7 @@ def test_a_lock_covers_and_all_goes_on_after_it(ann: Owner, workspace: LockedWor
     page.wait_for_timeout(6_000)  # JupyterLab tries to connect meanwhile, and is refused
     assert workspace.unlock().status_code == 303
     page.wait_for_selector(DIALOG, state="detached", timeout=30_000)
-    assert page.title() == title
+    assert page.title() == "plans.ipynb"
     assert page.locator(".jp-Dialog").count() == 0
     # The kernel is alive, the page keeps what was not saved, and the keyboard is where it was.
     page.keyboard.press("End")

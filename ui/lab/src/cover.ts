@@ -22,6 +22,8 @@ export class Cover {
   private focused: Element | null = null;
   private title = '';
   private tab: Window | null = null;
+  /** JupyterLab names the document in the tab's title, also a moment after the lock. */
+  private readonly titles = new MutationObserver(() => this.keepTitle());
 
   /** `login(next)`: the address of the lock page, which leads to a fresh login and then to `next`. */
   constructor(private readonly login: (next: string) => string) {}
@@ -37,6 +39,7 @@ export class Cover {
         window.addEventListener(name, keepKeys, true);
       }
       document.title = TITLE;
+      this.titles.observe(document.head, { childList: true, characterData: true, subtree: true });
       // In the browser's top layer: all else is inert, and the focus stays inside.
       this.dialog.showModal();
     }
@@ -78,6 +81,7 @@ export class Cover {
     for (const name of KEYS) {
       window.removeEventListener(name, keepKeys, true);
     }
+    this.titles.disconnect();
     document.title = this.title;
     if (this.focused instanceof HTMLElement && this.focused.isConnected) {
       this.focused.focus({ preventScroll: true });
@@ -86,6 +90,13 @@ export class Cover {
     // The tab of the login has done its work. One that a provider has cut off from us stays.
     this.tab?.close();
     this.tab = null;
+  }
+
+  private keepTitle(): void {
+    if (document.title !== TITLE) {
+      this.title = document.title;
+      document.title = TITLE;
+    }
   }
 
   private build(): HTMLDialogElement {
