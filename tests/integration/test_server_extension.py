@@ -518,6 +518,7 @@ def test_a_server_that_is_no_workspace_cannot_be_locked(server: Server) -> None:
     assert requests.get(root + "api/status", timeout=10).json() == {
         "locked": False,
         "since": None,
+        "reason": None,
         "hubReachable": None,
     }
     refused = server.http.post(root + "api/lock", json={}, timeout=10)
