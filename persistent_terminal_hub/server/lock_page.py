@@ -87,14 +87,10 @@ class Place:
     base_url: str  # of this server
     hub_path: str  # of the hub, with a slash at its end; empty: there is no hub
 
-    @property
-    def server_name(self) -> str:
-        """The workspace's name at the hub; empty for the default one."""
-        return self.workspace.partition("/")[2]
-
     def login(self, next_: str) -> str:
         """The hub's page for a fresh login."""
-        name = quote(self.server_name, safe="")
+        # With its owner: an administrator who looks at it is not sent to a workspace of their own.
+        name = quote(self.workspace, safe="")
         return f"{self.hub_path}reauth?workspace={name}&next={quote(next_, safe='')}"
 
     @property

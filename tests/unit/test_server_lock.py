@@ -183,14 +183,14 @@ def test_the_page_says_what_is_and_leads_to_the_login() -> None:
     (login,) = page.links
     parts = urlsplit(login)
     assert parts.path == "/hub/reauth" and parse_qs(parts.query) == {
-        "workspace": ["lab"],
+        "workspace": ["alice/lab"],
         "next": [BASE + "lab?x=1&y=2"],
     }
     away = Seen(lock_page(PLACE, LOCKED, BASE, False))
     assert "hub does not answer" in away.text and "stays locked" in away.text and away.links[0] == BASE
     assert Seen(lock_page(PLACE, LOCKED, BASE, None)).links == [BASE]
     assert (
-        "workspace=&"
+        "workspace=alice%2F&"
         in Seen(
             lock_page(
                 Place("alice/", "/user/alice/", "https://hub.example/hub/"), LOCKED, "/user/alice/", True
