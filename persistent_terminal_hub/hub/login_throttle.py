@@ -68,4 +68,5 @@ class LoginThrottle:
     def _remaining(self, key: Key, allowed: int, now: float) -> int:
         count, since = self._failures.get(key, (0, now))
         left = since + self.wait_seconds - now
-        return math.ceil(left) if count >= allowed and left > 0 else 0
+        # Not rounded up beyond the whole wait, which a sum of floats may exceed by a hair.
+        return min(math.ceil(left), math.ceil(self.wait_seconds)) if count >= allowed and left > 0 else 0
