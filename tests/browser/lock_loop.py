@@ -156,6 +156,46 @@ class Owner(Person):
         self.open_terminal(self.terminal)
 
 
+class ProvidersOwner(Owner):
+    """Somebody whose account is at an identity provider."""
+
+    issuer = ""
+
+    def login(self, password: str = "") -> None:
+        """There."""
+        self.page.goto(f"{self.stack.url}/hub/oauth_login?next=/hub/home")
+        self.answer_as(self.user)
+
+    def lock_now(self) -> None:
+        """By the hub's route, from a page of the hub."""
+        page = self.context.new_page()
+        page.goto(f"{self.stack.url}/hub/home")
+        answer = page.evaluate(LOCK_ROUTE)
+        assert [item["result"] for item in answer["workspaces"]] == ["locked"], answer
+        page.close()
+
+    def ask_the_provider(self) -> None:
+        """From the lock page to the provider's own page."""
+        self.page.get_by_role("link", name="Log in again").click()
+        self.page.get_by_role("button", name="Log in again with").click()
+        self.page.wait_for_url(lambda url: url.startswith(self.issuer))
+
+    def answer_as(self, account: str) -> None:
+        """Its forms, until it leads back: log in, log somebody else out, agree."""
+        for _ in range(6):
+            self.page.wait_for_load_state()
+            if not self.page.url.startswith(self.issuer):
+                return
+            if self.page.locator("input[name=login]").count():
+                self.page.fill("input[name=login]", account)
+                self.page.fill("input[name=password]", "any")
+            with self.page.expect_navigation():
+                self.page.locator("[type=submit]").first.click()
+
+
+LOCK_ROUTE = """async () => (await fetch('/hub/persistent-terminals/api/lock', {method: 'POST', body: '{}',
+    headers: {'X-XSRFToken': window.jhdata.xsrf_token, 'Content-Type': 'application/json'}})).json()"""
+
 FILES = """async ({text, path}) => {
     const files = jupyterapp.serviceManager.contents;
     await files.save('canary.txt', {type: 'file', format: 'text', content: text});

@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -49,11 +50,12 @@ class Jumping(Ruled):
     def jump(self, seconds: float) -> None:
         """The wall clock differs from the real one by so much from now on, for keeper and server."""
         self.file.write_text(f"{seconds:+.0f}\n")
+        time.sleep(1.2)  # the library looks once in a second
 
     def wall(self) -> float:
         """By how much the keeper's wall clock is ahead: from a session that it starts now."""
         made = self.session(self.create(argv=["true"])["id"])
-        return float(made["created"]) - time.time()
+        return datetime.fromisoformat(made["created"]).timestamp() - time.time()
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def jumping(
     shift = home / "shift"
     shift.write_text("+0\n")
     workspace = LockedWorkspace(
-        home, hub, PTH_RULES=json.dumps(RULES), LD_PRELOAD=str(LIBRARY), FAKETIME_NO_CACHE="1",
+        home, hub, PTH_RULES=json.dumps(LONG), LD_PRELOAD=str(LIBRARY), FAKETIME_CACHE_DURATION="1",
         FAKETIME_TIMESTAMP_FILE=str(shift), FAKETIME_DONT_FAKE_MONOTONIC="1", DONT_FAKE_MONOTONIC="1",
     )  # fmt: skip
     try:
@@ -82,6 +84,7 @@ def test_a_wall_clock_that_jumps_by_a_day_locks_and_ends_nothing(jumping: Jumpin
     jumping.jump(0)
     jumping.unlock()
     jumping.ask("POST", f"{API}/presence")
+    jumping.rules(**RULES)
     session = jumping.create(argv=["cat"])["id"]
     assert abs(jumping.wall()) < 30
     seen = len(jumping.facts()["events"])
@@ -97,7 +100,6 @@ def test_a_wall_clock_that_jumps_by_a_day_locks_and_ends_nothing(jumping: Jumpin
     assert jumping.session(session)["state"] != "ended"
     assert jumping.session(session)["warnings"] == []
     # Tokens bear wall time: while the clock is wrong a lock stays, with a sentence, and opens once it is right.
-    assert jumping.ask("POST", f"{API}/lock", {}, jumping.hub.steer("lock")).status_code in (200, 403)
     jumping.workspace.control.call("lock", reason="test")
     refused = jumping.workspace.unlock(headers={"Accept": "application/json"})
     assert refused.status_code == 403
