@@ -99,16 +99,6 @@ def stays_locked(site: Site) -> Iterator[None]:
         assert is_locked(site.browser, "member")
 
 
-def test_a_fresh_login_opens_and_its_token_opens_nothing_again(site: Site) -> None:
-    form = form_with(site.answer(site.begin(), "member"), "token")
-    url = site.hub.origin + form.action
-    opened = site.browser.post(url, data=form.fields, timeout=30)
-    assert opened.status_code == 200 and opened.url.endswith("/user/member/lab")
-    assert not is_locked(site.browser, "member")
-    lock(site.browser)
-    assert site.browser.post(url, data=form.fields, timeout=30).status_code == 403
-
-
 def is_login_form(page: requests.Response) -> bool:
     return 'name="prompt" value="login"' in page.text
 
@@ -132,6 +122,16 @@ def test_a_fresh_login_is_a_proof(site: Site) -> None:
     assert unlock_token(site.hub, answer, "member").subject == "member"
     assert form_with(answer, "token").fields["next"] == "/user/member/lab"
     assert site.last() == ("ok", "")
+
+
+def test_a_fresh_login_opens_and_its_token_opens_nothing_again(site: Site) -> None:
+    form = form_with(site.answer(site.begin(), "member"), "token")
+    url = site.hub.origin + form.action
+    opened = site.browser.post(url, data=form.fields, timeout=30)
+    assert opened.status_code == 200 and opened.url.endswith("/user/member/lab")
+    assert not is_locked(site.browser, "member")
+    lock(site.browser)
+    assert site.browser.post(url, data=form.fields, timeout=30).status_code == 403
 
 
 def test_prompt_taken_out_on_the_way_is_noticed(site: Site) -> None:
