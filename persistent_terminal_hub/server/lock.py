@@ -121,7 +121,7 @@ class Gate:
         """The keeper tells, or (None) cannot be asked."""
         before = self.state
         if state is None and before is not None and before.locked:
-            return  # only the keeper opens, and it did not: until it says otherwise, this is a locked workspace
+            return  # only the keeper opens, and it did not: it is locked until it is heard again
         self.state = state
         if state is None:
             self._known.clear()
