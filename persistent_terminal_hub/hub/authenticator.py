@@ -76,20 +76,23 @@ class LocalAuthenticator(PasskeysMixin, WorkspacesStopFirst, NativeAuthenticator
         """Called by the hub with the login form. None: wrong; HTTPError: the sentence for the page."""
         username = self.normalize_username(data.get("username", ""))
         address = handler.request.remote_ip if handler is not None else ""
-        wait = self.throttle.seconds_to_wait(username, address, time.monotonic())
+        if not await self.guess(username, data.get("password", ""), address):
+            raise HTTPError(403, WRONG_PASSWORD)
+        return username
+
+    async def guess(self, username: str, password: str, address: str) -> bool:
+        """Whether it is the user's password; HTTPError when there were too many wrong ones."""
+        wait = self.throttle.begin(username, address, time.monotonic())
         if wait:
             minutes = max(1, round(wait / 60))
             raise HTTPError(
                 429,
                 f"Too many failed tries. Wait {minutes} minute{'s' if minutes > 1 else ''}, then try again.",
             )
-        account = UserInfo.find(self.db, username)
-        right = await self.check_password(account, data.get("password", ""))
-        if not right:
-            self.throttle.failed(username, address, time.monotonic())
-            raise HTTPError(403, WRONG_PASSWORD)
-        self.throttle.succeeded(username, address)
-        return username
+        right = await self.check_password(UserInfo.find(self.db, username), password)
+        if right:
+            self.throttle.right(username, address)
+        return right
 
     def check_allowed(self, username: str, authentication: Any = None) -> bool:
         """Called after `authenticate`: only who was approved gets in."""

@@ -31,6 +31,26 @@ class LoginThrottle:
             self._remaining((username, ""), self.allowed_everywhere, now),
         )
 
+    def begin(self, username: str, address: str, now: float) -> int:
+        """As `seconds_to_wait`; when that is 0, the try counts as failed until it is `right`.
+
+        Checking a password takes a while: counted only afterwards, a hundred guesses could be under way
+        before the first one is known to be wrong.
+        """
+        wait = self.seconds_to_wait(username, address, now)
+        if not wait:
+            self.failed(username, address, now)
+        return wait
+
+    def right(self, username: str, address: str) -> None:
+        """A try that was begun was no failure, nor does this address have any now."""
+        count, since = self._failures.get((username, ""), (0, 0.0))
+        if count > 1:
+            self._failures[username, ""] = (count - 1, since)
+        else:
+            self._failures.pop((username, ""), None)
+        self.succeeded(username, address)
+
     def failed(self, username: str, address: str, now: float) -> None:
         """Count a wrong password."""
         for key in ((username, address), (username, "")):
@@ -48,4 +68,5 @@ class LoginThrottle:
     def _remaining(self, key: Key, allowed: int, now: float) -> int:
         count, since = self._failures.get(key, (0, now))
         left = since + self.wait_seconds - now
-        return math.ceil(left) if count >= allowed and left > 0 else 0
+        # Not rounded up beyond the whole wait, which a sum of floats may exceed by a hair.
+        return min(math.ceil(left), math.ceil(self.wait_seconds)) if count >= allowed and left > 0 else 0

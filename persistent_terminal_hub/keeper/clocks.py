@@ -29,6 +29,11 @@ class RulesClock:
             self.presence = moment
         return self.presence
 
+    def unlocked(self) -> None:
+        """By a fresh login: the owner is there, and their pages have as long again to connect."""
+        self.present()
+        self._connected = now()
+
     def count(self, connection: int, open_now: int) -> None:
         """A server says how many WebSockets it has open."""
         before = self._counts.pop(connection, 0)

@@ -120,7 +120,7 @@ class LockOperations:
             raise Refused("used", "This unlock was used before, or may have been; log in again for another.")
         if verdict is Verdict.NOT_LOCKED:
             raise Refused("not_locked", "The workspace is not locked.")
-        self._workspace.clock.present()  # a fresh login
+        self._workspace.clock.unlocked()
         self._workspace.tell()
         return self._workspace.model()
 

@@ -78,6 +78,8 @@ class Gate:
         self.place = place
         self.keeper = keeper
         self.state: LockState | None = None
+        #: Whether nothing was ever known yet.
+        self.starting = True
         self.connections = Connections()
         self._application = application
         self._find = application.find_handler
@@ -117,7 +119,10 @@ class Gate:
 
     def changed(self, state: LockState | None) -> None:
         """The keeper tells, or (None) cannot be asked."""
-        before, self.state = self.state, state
+        before = self.state
+        if state is None and before is not None and before.locked:
+            return  # only the keeper opens, and it did not: it is locked until it is heard again
+        self.state = state
         if state is None:
             self._known.clear()
             if before is not None:
@@ -127,6 +132,7 @@ class Gate:
             self._giving_up.cancel()
             self._giving_up = None
         self._known.set()
+        self.starting = False
         if state.locked:
             closed = self.connections.close_all(Code.LOCKED, LOCKED_SENTENCE)
             if before is None or not before.locked:

@@ -29,6 +29,7 @@ _HINT: Final = (
     "Open the workspace in a browser and log in again; attached clients are back by themselves then."
 )
 _UNKNOWN: Final = "Whether this workspace is locked is not known: its keeper does not answer."
+_STARTING: Final = "The server of this workspace is starting, and does not know yet whether it is locked."
 _UNKNOWN_HINT: Final = "Try again in a moment; if that does not help, restart the workspace."
 #: Where answers find what tells whether the hub is there.
 REACH: Final = "persistent_terminals_hub_reach"
@@ -97,7 +98,7 @@ class PlainAnswer(RequestHandler):
                 self._json(403, refusal, hint)
             elif gate.status == "unknown":
                 self.set_header("Retry-After", "2")
-                self._json(503, _UNKNOWN, _UNKNOWN_HINT)
+                self._json(503, _STARTING if gate.starting else _UNKNOWN, _UNKNOWN_HINT)
             else:
                 self._json(LOCKED, LOCKED_SENTENCE, _HINT)
             return
@@ -110,7 +111,7 @@ class PlainAnswer(RequestHandler):
         if state is None and not refusal:
             self.set_status(503)
             self.set_header("Retry-After", "5")
-            self.finish(unknown_page(gate.place, next_))
+            self.finish(unknown_page(gate.place, next_, gate.starting))
             return
         hub = await self.hub_reachable()
         if gate.is_open:

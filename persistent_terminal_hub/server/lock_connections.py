@@ -23,6 +23,7 @@ from tornado.httputil import (
     ResponseStartLine,
 )
 from tornado.iostream import IOStream
+from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
 #: Seconds that a WebSocket's client has for its half of the goodbye.
@@ -45,22 +46,32 @@ class _Entry:
     """The last request of a connection. Refers to nothing that refers to the connection, or neither of them
     would ever be let go."""
 
-    __slots__ = ("_handler", "may_stay")
+    __slots__ = ("_handler", "_upgrade", "may_stay")
 
-    def __init__(self, may_stay: bool) -> None:
+    def __init__(self, may_stay: bool, upgrade: bool) -> None:
         self.may_stay = may_stay
-        self._handler: ref[WebSocketHandler] | None = None
+        self._upgrade = upgrade
+        self._handler: ref[RequestHandler] | None = None
 
     def served_by(self, handler: object) -> None:
         """Who serves it is known now."""
-        if isinstance(handler, WebSocketHandler):
+        if isinstance(handler, RequestHandler):
             self._handler = ref(handler)
 
     @property
     def socket(self) -> WebSocketHandler | None:
         """The handler of a WebSocket that is open."""
         handler = None if self._handler is None else self._handler()
-        return handler if handler is not None and handler.ws_connection is not None else None
+        is_open = isinstance(handler, WebSocketHandler) and handler.ws_connection is not None
+        return handler if is_open else None  # type: ignore[return-value]
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether its answer was handed over as a whole."""
+        if self._upgrade or self._handler is None:
+            return False
+        handler = self._handler()
+        return handler is None or handler._finished
 
 
 class _Noting(HTTPMessageDelegate):
@@ -102,18 +113,22 @@ class Connections:
         stream = getattr(request.connection, "stream", None)
         if not isinstance(stream, IOStream):
             return delegate
-        entry = self._entries[stream] = _Entry(may_stay)
-        return _Noting(delegate, entry) if request.headers.get("Upgrade") else delegate
+        entry = self._entries[stream] = _Entry(may_stay, bool(request.headers.get("Upgrade")))
+        return _Noting(delegate, entry)
 
     def websockets(self) -> int:
         """How many WebSockets are open."""
         return sum(entry.socket is not None for _, entry in self._open())
 
     def close_all(self, code: int, reason: str) -> int:
-        """Close every WebSocket with `code`, cut every answer under way; how many there were."""
+        """Close every WebSocket with `code`, cut every answer under way; how many there were.
+
+        A connection that waits for its next request stays: that one is refused with words. Cut, the request
+        may be on its way already, and whoever asked through the proxy would read that nothing answers.
+        """
         closed = 0
         for stream, entry in list(self._open()):
-            if entry.may_stay:
+            if entry.may_stay or (entry.is_answered and not stream.writing()):
                 continue
             entry.may_stay = True  # its end has begun; told twice, nobody would hear why
             closed += 1

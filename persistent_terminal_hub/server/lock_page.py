@@ -87,14 +87,10 @@ class Place:
     base_url: str  # of this server
     hub_path: str  # of the hub, with a slash at its end; empty: there is no hub
 
-    @property
-    def server_name(self) -> str:
-        """The workspace's name at the hub; empty for the default one."""
-        return self.workspace.partition("/")[2]
-
     def login(self, next_: str) -> str:
         """The hub's page for a fresh login."""
-        name = quote(self.server_name, safe="")
+        # With its owner: an administrator who looks at it is not sent to a workspace of their own.
+        name = quote(self.workspace, safe="")
         return f"{self.hub_path}reauth?workspace={name}&next={quote(next_, safe='')}"
 
     @property
@@ -140,16 +136,19 @@ def refusal_page(place: Place, next_: str, refusal: str) -> str:
     return _page(place, "This unlock was refused", parts, None, looks=False)
 
 
-def unknown_page(place: Place, next_: str) -> str:
-    """The page while nobody knows whether it is locked."""
+def unknown_page(place: Place, next_: str, starting: bool = False) -> str:
+    """The page while nobody knows whether it is locked. `starting`: nor did anybody ever."""
     parts = [
-        '<p class="warn" role="status">The keeper of this workspace, which holds its lock, does not answer. '
-        "Until it does, the workspace stays closed.</p>",
+        '<p role="status">Its server is starting.</p>'
+        if starting
+        else '<p class="warn" role="status">The keeper of this workspace, which holds its lock, does not '
+        "answer. Until it does, the workspace stays closed.</p>",
         "<p>Your programs go on running. This page looks again by itself; if that does not help, stop and "
         "start the workspace at the hub.</p>",
         f'<p class="do"><a class="button first" href="{_text(next_)}">Try again</a></p>',
     ]
-    return _page(place, "This workspace is not ready", parts, None, known="no", again=LOOK_AGAIN // 6)
+    title = "This workspace is starting" if starting else "This workspace is not ready"
+    return _page(place, title, parts, None, known="no", again=LOOK_AGAIN // 6)
 
 
 def _page(

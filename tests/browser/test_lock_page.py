@@ -79,7 +79,7 @@ def test_the_page_stands_alone(
         page.get_by_role("heading", name="This workspace is locked").wait_for()
         login = page.get_by_role("link", name="Log in again")
         assert login.get_attribute("href") == (
-            "/hub/reauth?workspace=&next=%2Fuser%2Fann%2Flab%2Ftree%2Fa%2520b.ipynb%3Fx%3D1"
+            "/hub/reauth?workspace=ann%2F&next=%2Fuser%2Fann%2Flab%2Ftree%2Fa%2520b.ipynb%3Fx%3D1"
         )
         assert page.get_by_role("note").inner_text() == NOTICE
         shot(page, f"locked-{size['width']}-{scheme}-{'script' if script else 'plain'}")

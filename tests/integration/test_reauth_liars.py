@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.integration.hub_fixtures import Browser, Serve, page_text, wait_for, workspace_processes
 from tests.integration.oidc_fixtures import SECRET, settings
+from tests.integration.test_reauth_oidc import is_locked, lock
 from tests.integration.test_reauth_password import audit, unlock_token
 from tests.support.fake_provider import Claims, FakeProvider, rsa_key
 from tests.support.reauth_forms import form_with, forms
@@ -60,7 +61,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     assert "Logout" in page_text(landed), landed.text
     assert browser.api("POST", "users/named/server").status_code in (201, 202)
     assert wait_for(lambda: browser.api("GET", "users/named").json()["servers"][""]["ready"], 60)
+    lock(browser)
     yield Site(hub, provider, browser)
+    # None of them opened it.
+    assert is_locked(browser, "named")
     assert "Traceback" not in hub.log
     assert SECRET not in hub.log
     for token in provider.issued:

@@ -75,6 +75,30 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         os.kill(pid, signal.SIGKILL)
 
 
+def is_locked(browser: Browser, user: str) -> bool:
+    """What the workspace says of itself, and what its page answers."""
+    status = browser.open(f"user/{user}/persistent-terminals/api/status").json()["locked"]
+    return status is True and browser.open(f"user/{user}/lab").status_code == 423
+
+
+def lock(browser: Browser) -> None:
+    """Now; waits until a server that has just started has heard of it."""
+    answer = browser.api("POST", "../persistent-terminals/api/lock", json={})
+    assert answer.status_code == 200, answer.text
+    user = answer.json()["workspaces"][0]["user"]
+    assert wait_for(lambda: is_locked(browser, user), 30)
+
+
+@pytest.fixture(autouse=True)
+def stays_locked(site: Site) -> Iterator[None]:
+    """Whatever a test does: the workspace was locked before, and is locked after it."""
+    if not is_locked(site.browser, "member"):
+        lock(site.browser)
+    yield
+    if site.browser.api("GET", "user").ok:  # else it was deleted, and its workspace before that
+        assert is_locked(site.browser, "member")
+
+
 def is_login_form(page: requests.Response) -> bool:
     return 'name="prompt" value="login"' in page.text
 
@@ -98,6 +122,16 @@ def test_a_fresh_login_is_a_proof(site: Site) -> None:
     assert unlock_token(site.hub, answer, "member").subject == "member"
     assert form_with(answer, "token").fields["next"] == "/user/member/lab"
     assert site.last() == ("ok", "")
+
+
+def test_a_fresh_login_opens_and_its_token_opens_nothing_again(site: Site) -> None:
+    form = form_with(site.answer(site.begin(), "member"), "token")
+    url = site.hub.origin + form.action
+    opened = site.browser.post(url, data=form.fields, timeout=30)
+    assert opened.status_code == 200 and opened.url.endswith("/user/member/lab")
+    assert not is_locked(site.browser, "member")
+    lock(site.browser)
+    assert site.browser.post(url, data=form.fields, timeout=30).status_code == 403
 
 
 def test_prompt_taken_out_on_the_way_is_noticed(site: Site) -> None:

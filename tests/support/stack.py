@@ -70,7 +70,7 @@ class Stack:
         folder: Path,
         *,
         backend: str = "docker",
-        settings: dict[str, dict[str, Any]] | None = None,
+        settings: dict[str, Any] | None = None,
         prefix: tuple[str, ...] = (),
         environ: dict[str, str] | None = None,
         subnet_pool: str | None = None,
@@ -91,7 +91,10 @@ class Stack:
             "docker": {"subnetPool": subnet_pool or f"10.214.{octet}.0/24"},
         }
         for section, values in (settings or {}).items():
-            config.setdefault(section, {}).update(values)
+            if isinstance(values, dict):
+                config.setdefault(section, {}).update(values)
+            else:  # a list: `rules`
+                config[section] = values
         self.config = folder / "config.yaml"
         self.config.write_text(json.dumps(config))
         self.process: subprocess.Popen[bytes] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,6 +45,20 @@ def test_many_addresses_are_stopped_too() -> None:
     assert throttle.seconds_to_wait("ada", "new", 0) > 0
     throttle.succeeded("ada", "new")
     assert throttle.seconds_to_wait("ada", "new", 0) > 0
+
+
+def test_a_try_counts_from_its_beginning_until_it_was_right() -> None:
+    throttle = LoginThrottle(allowed=3, allowed_everywhere=4, wait_seconds=300)
+    assert [throttle.begin("ada", "ip", 0) for _ in range(5)] == [0, 0, 0, 300, 300]
+    throttle.right("ada", "ip")
+    assert throttle.begin("ada", "ip", 1) == 0
+    assert throttle.begin("ada", "elsewhere", 1) == 0  # four in all: two were wrong, two are under way
+    assert throttle.begin("ada", "third", 1) == 300
+    other = LoginThrottle(allowed_everywhere=3)
+    for _ in range(50):  # the right password never adds up
+        assert other.begin("ada", "ip", 0) == 0
+        other.right("ada", "ip")
+    assert not other._failures
 
 
 @given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3), st.floats(0, 1e6)), max_size=40))
@@ -143,6 +158,26 @@ async def test_wrong_and_unknown_read_the_same(database: Any) -> None:
             await try_login(accounts, name, password)
         seen.add((refused.value.status_code, refused.value.log_message))
     assert seen == {(403, "Wrong user name or password.")}
+
+
+async def test_guesses_sent_at_once_are_counted_one_by_one(
+    database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = local(database, seconds_before_next_try=300)
+    await accounts.sign_up("ada", PASSWORD, PASSWORD)
+    accounts.set_approval("ada", True)
+    checked: list[str] = []
+    check = accounts.check_password
+
+    async def counting(account: Any, password: str) -> bool:
+        checked.append(password)
+        return await check(account, password)
+
+    monkeypatch.setattr(accounts, "check_password", counting)
+    guesses = [try_login(accounts, "ada", f"guess {number}") for number in range(20)]
+    seen = await asyncio.gather(*guesses, try_login(accounts, "ada", PASSWORD), return_exceptions=True)
+    assert [error.status_code for error in seen if isinstance(error, HTTPError)] == [403] * 5 + [429] * 16
+    assert len(checked) == 5
 
 
 async def test_waiting_sign_ups_are_bounded(database: Any) -> None:

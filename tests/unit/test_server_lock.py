@@ -183,14 +183,14 @@ def test_the_page_says_what_is_and_leads_to_the_login() -> None:
     (login,) = page.links
     parts = urlsplit(login)
     assert parts.path == "/hub/reauth" and parse_qs(parts.query) == {
-        "workspace": ["lab"],
+        "workspace": ["alice/lab"],
         "next": [BASE + "lab?x=1&y=2"],
     }
     away = Seen(lock_page(PLACE, LOCKED, BASE, False))
     assert "hub does not answer" in away.text and "stays locked" in away.text and away.links[0] == BASE
     assert Seen(lock_page(PLACE, LOCKED, BASE, None)).links == [BASE]
     assert (
-        "workspace=&"
+        "workspace=alice%2F&"
         in Seen(
             lock_page(
                 Place("alice/", "/user/alice/", "https://hub.example/hub/"), LOCKED, "/user/alice/", True
@@ -374,11 +374,15 @@ async def test_nothing_is_served_before_the_state_is_known(
     waiting = asyncio.ensure_future(server.ask("hello"))
     await asyncio.sleep(0.1)
     assert not waiting.done()
+    monkeypatch.setattr(Gate.known, "__defaults__", (0.05,))
+    early = await server.ask("hello")
+    assert early.code == 503 and "is starting" in json.loads(early.body)["message"]
+    assert int(early.headers["Retry-After"]) <= 5
+    page = await server.ask("hello", headers={"Accept": HTML})
+    assert page.code == 503 and "is starting" in page.body.decode() and page.headers["Retry-After"]
     tell(server, OPEN)
     assert (await waiting).body.decode() == SECRET
     tell(server, None)
-    monkeypatch.setattr("persistent_terminal_hub.server.lock.PATIENCE", 0.05)
-    monkeypatch.setattr(Gate.known, "__defaults__", (0.05,))
     closed = await server.ask("hello")
     assert closed.code == 503 and "keeper does not answer" in json.loads(closed.body)["message"]
     page = await server.ask("hello", headers={"Accept": HTML})
@@ -392,6 +396,9 @@ async def test_nothing_is_served_before_the_state_is_known(
     }
     tell(server, LOCKED)
     assert (await server.ask("hello")).code == 423
+    tell(server, None)  # without its keeper it is what it was: locked
+    assert (await server.ask("hello")).code == 423
+    assert json.loads((await server.ask("persistent-terminals/api/status")).body)["locked"] is True
     tell(server, OPEN)
     assert (await server.ask("hello")).body.decode() == SECRET
 
@@ -428,6 +435,21 @@ async def test_what_is_open_is_closed_by_a_lock(server: Server, monkeypatch: pyt
     assert Echo.heard == ["one"]
     writer.close()
     upload.close()
+
+
+async def test_a_connection_that_waits_for_its_next_request_is_told_and_not_cut(server: Server) -> None:
+    """The proxy keeps such connections: cut, its next request would read that the workspace is not there."""
+    tell(server, OPEN)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    ask = f"GET {BASE}hello HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    writer.write(ask)
+    assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+    assert (await reader.readexactly(len(SECRET))).decode() == SECRET
+    tell(server, LOCKED)
+    writer.write(ask)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer.startswith(b"HTTP/1.1 423 ") and SECRET.encode() not in answer
+    writer.close()
 
 
 async def test_what_is_gone_is_forgotten(server: Server) -> None:

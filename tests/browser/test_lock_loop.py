@@ -1,0 +1,235 @@
+"""Lock, log in again, go on: a notebook and a counting terminal in real Chromium, on a real hub."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.lab import FLAGS, Person, chromium
+from tests.browser.lock_loop import CANARY, LOCKED, Owner, ProvidersOwner
+from tests.conftest import CHROMIUM
+from tests.integration.oidc_fixtures import Provider
+from tests.integration.oidc_fixtures import settings as oidc_settings
+from tests.support.stack import PASSWORD, Stack, free_ports, wait_for
+
+pytestmark = [pytest.mark.browser, pytest.mark.netns, pytest.mark.timeout(300)]
+
+#: Longer than JupyterLab takes to load on a busy machine.
+IDLE_SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Plain processes for speed; the lock is the same code."""
+    rules = [
+        {"users": ["ida"], "idleLockMinutes": IDLE_SECONDS / 60},
+        {"users": ["wanda"], "ttlSeconds": 120, "warnSeconds": 115},  # warned after a minute
+    ]
+    installation = Stack(tmp_path_factory.mktemp("stack"), backend="process", settings={"rules": rules})
+    installation.start()
+    for user in ("ada", "bob", "ida", "wanda"):
+        installation.add_user(user)
+    yield installation
+    assert "Traceback" not in installation.output()
+    installation.stop()
+    installation.remove_everything()
+
+
+@pytest.fixture(scope="module")
+def browser(stack: Stack) -> Iterator[Browser]:
+    with chromium(stack) as browser:
+        yield browser
+
+
+def test_lock_now_and_back_in_with_the_password(stack: Stack, browser: Browser) -> None:
+    ada = Owner(browser, stack, "ada")
+    ada.login()
+    ada.page.goto(ada.base + "files/canary.txt")  # 404 by now; later a step of the history
+    ada.begin_work()
+    second = ada.context.new_page()
+    second.goto(f"{ada.base}lab/workspaces/second/tree/{ada.notebook}")  # of its own, or it is led elsewhere
+    second.wait_for_function("() => window.jupyterapp", timeout=60_000)
+    second.evaluate("() => jupyterapp.restored")
+    third = ada.context.new_page()
+    assert CANARY in third.goto(ada.base + "files/canary.txt").text()  # type: ignore[union-attr]
+    third.goto(f"{stack.url}/hub/home")
+    before = ada.counted()[-1]
+    ada.lock_now()
+    ada.is_covered()
+    ada.screenshot("lock-loop-locked")
+    # A step back shows no copy of what was read before.
+    third.go_back()
+    ada.sees_the_lock(third)
+    # Nobody else's cookie and no other password opens it.
+    somebody_else_is_refused(stack, browser, "bob", PASSWORD)
+    somebody_else_is_refused(stack, browser, "admin", stack.admin_password)
+    ada.page.goto(ada.base + "lab")
+    for wrong in ("not it", stack.admin_password):
+        ada.page.goto(ada.base + "lab")
+        ada.log_in_again(wrong)
+        ada.page.get_by_text("That was not your password").wait_for()
+        assert ada.locked
+    ada.screenshot("lock-loop-wrong-password")
+    ada.page.goto(ada.base + "lab")
+    ada.log_in_again()
+    ada.is_back()
+    assert not ada.locked
+    ada.finds_all_as_it_was(before)
+    ada.screenshot("lock-loop-back")
+    # The tab that stood there all the time, and the one with the lock page, which finds back by itself.
+    third.wait_for_function("text => document.body.innerText.includes(text)", arg=CANARY, timeout=30_000)
+    second.bring_to_front()
+    second.reload()
+    second.wait_for_function("() => window.jupyterapp", timeout=60_000)
+    second.evaluate("() => jupyterapp.restored")
+    ada.page = second
+    ada.finds_all_as_it_was(before)
+    ada.leave()
+
+
+def somebody_else_is_refused(stack: Stack, browser: Browser, user: str, password: str) -> None:
+    """With a login of their own at the hub: they see that it is locked, and that only its owner opens it."""
+    other = Person(browser, stack, user)
+    other.login(password)
+    assert other.page.goto(f"{stack.url}/user/ada/files/canary.txt").status == 423  # type: ignore[union-attr]
+    assert CANARY not in other.page.content()
+    other.page.get_by_role("heading", name=LOCKED).wait_for()
+    other.page.get_by_role("link", name="Log in again").click()
+    other.page.get_by_text("only its owner can unlock it").wait_for()
+    assert other.page.locator("input[name=password]").count() == 0
+    other.screenshot(f"lock-loop-somebody-else-{user}")
+    other.leave()
+
+
+def test_the_back_button_after_unlocking_breaks_nothing(stack: Stack, browser: Browser) -> None:
+    ada = Owner(browser, stack, "ada")
+    ada.login()
+    ada.open_lab()
+    ada.lock_now()
+    ada.page.goto(ada.base + "lab")
+    ada.log_in_again()
+    ada.is_back()
+    for _ in range(3):
+        ada.page.go_back()
+        ada.page.wait_for_load_state()
+        assert not ada.locked
+        assert "used before" not in ada.page.content()
+    ada.page.goto(ada.base + "lab")
+    ada.is_back()
+    ada.leave()
+
+
+@pytest.mark.docker
+def test_in_a_container(tmp_path_factory: pytest.TempPathFactory) -> None:
+    stack = Stack(tmp_path_factory.mktemp("docker"))
+    try:
+        stack.start()
+        stack.add_user("cleo")
+        with chromium(stack) as browser:
+            cleo = Owner(browser, stack, "cleo")
+            cleo.login()
+            cleo.begin_work()
+            before = cleo.counted()[-1]
+            cleo.lock_now()
+            cleo.is_covered()
+            # Killed and started again, its server is as locked as before.
+            container = stack.container("cleo")
+            stack.docker(
+                "exec", container, "pkill", "-KILL", "-f", "persistent_terminal_hub.server.singleuser"
+            )
+            wait_for(lambda: cleo.locked, 60, "the server is back")
+            cleo.page.goto(cleo.base + "lab")
+            cleo.sees_the_lock()
+            cleo.log_in_again()
+            cleo.is_back()
+            assert stack.container("cleo") == container
+            cleo.finds_all_as_it_was(before)
+            cleo.screenshot("lock-loop-container-back")
+            cleo.leave()
+    finally:
+        stack.stop()
+        stack.remove_everything()
+
+
+@pytest.mark.oidc
+def test_with_an_identity_provider(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Its own session there opens nothing, nor does another account; a login again does."""
+    (port,) = free_ports(1)
+    auth = json.loads(oidc_settings(f"http://127.0.0.1:{port}"))["auth"]
+    stack = Stack(tmp_path_factory.mktemp("oidc"), backend="process", settings={"auth": auth})
+    provider = Provider(tmp_path_factory.mktemp("provider"), port, f"{stack.url}/hub/oauth_callback")
+    try:
+        provider.start()
+        stack.start()
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+            member = ProvidersOwner(browser, stack, "member")
+            member.issuer = provider.issuer
+            member.login()
+            member.begin_work()
+            before = member.counted()[-1]
+            member.lock_now()
+            member.is_covered()
+            member.page.goto(member.base + "lab")
+            member.ask_the_provider()
+            assert member.page.locator("input[name=login]").count() == 1  # although it has a session there
+            member.screenshot("lock-loop-provider")
+            member.page.goto(member.base + "lab")
+            member.sees_the_lock()
+            member.ask_the_provider()
+            member.answer_as("boss")
+            member.page.get_by_text("you are still member here").wait_for()
+            member.screenshot("lock-loop-another-account")
+            assert member.locked
+            member.page.goto(member.base + "lab")
+            member.ask_the_provider()
+            member.answer_as("member")
+            member.is_back()
+            member.finds_all_as_it_was(before)
+            browser.close()
+    finally:
+        stack.stop()
+        stack.remove_everything()
+        provider.stop()
+
+
+def test_idle_locks_by_itself_and_goes_on(stack: Stack, browser: Browser) -> None:
+    ida = Owner(browser, stack, "ida")
+    ida.login()
+    ida.begin_work()
+    before = ida.counted()[-1]
+    # Its tab is open and its terminal prints all the time: that is no presence.
+    ida.wait_locked(IDLE_SECONDS + 20)
+    ida.is_covered()
+    assert re.search(r"No keyboard, pointer or touch for \d+", ida.page.inner_text("body"))
+    ida.page.goto(ida.base + "lab")
+    ida.log_in_again()
+    ida.is_back()
+    ida.finds_all_as_it_was(before)
+    ida.leave()
+
+
+def test_an_end_is_announced_in_the_title_and_nothing_is_typed(stack: Stack, browser: Browser) -> None:
+    wanda = Owner(browser, stack, "wanda")
+    wanda.login()
+    wanda.open_lab()
+    wanda.page.evaluate("() => jupyterapp.commands.execute('terminal:create-new')")
+    wanda.wait_terminal()
+    wanda.type("stty -echo; echo begin; od -c; echo end\n")
+    wanda.wait_text(r"^begin$")
+    shown = wanda.lines()
+    title = "() => jupyterapp.shell.currentWidget.title.label"
+    wanda.page.wait_for_function(f"() => /ends in/.test(({title})())", timeout=90_000)
+    wanda.screenshot("lock-loop-warned")
+    assert wanda.lines() == shown
+    # What the program got as input: what is typed now, and nothing before it.
+    wanda.type("mine\n")
+    wanda.page.keyboard.press("Control+d")
+    wanda.wait_text(r"^end$")
+    read = re.findall(r"^0000000 +(.*)$", "\n".join(wanda.lines()), re.M)
+    assert read == [r"m   i   n   e  \n"]
+    wanda.leave()
