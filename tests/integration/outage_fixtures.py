@@ -32,6 +32,9 @@ CONFIG = """
 import json
 from pathlib import Path
 from jupyterhub.proxy import Proxy
+from persistent_terminal_hub.hub.configure import share_dir
+from persistent_terminal_hub.hub.service_api import CUSTOM_SCOPES
+from persistent_terminal_hub.hub.service_routes import service_handlers
 from persistent_terminal_hub.hub.spawner import PersistentTerminalSpawner
 from persistent_terminal_hub.settings import Settings
 
@@ -45,7 +48,16 @@ class NoProxy(Proxy):
 
 c = get_config()
 given = json.loads(Path(GIVEN).read_text())
-c.JupyterHub.proxy_class = NoProxy
+if given["proxy_api"]:
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.auth_token = given["token"]
+    c.ConfigurableHTTPProxy.api_url = given["proxy_api"]
+else:
+    c.JupyterHub.proxy_class = NoProxy
+c.JupyterHub.bind_url = given["bind_url"]
+c.JupyterHub.extra_handlers = service_handlers()
+c.JupyterHub.custom_scopes = CUSTOM_SCOPES
+c.JupyterHub.template_paths = [str(share_dir() / "templates")]
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 c.JupyterHub.spawner_class = PersistentTerminalSpawner
@@ -55,7 +67,7 @@ c.JupyterHub.cookie_secret_file = given["dir"] + "/cookie_secret"
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.services = [{"name": "test", "api_token": given["token"], "admin": True}]
-c.JupyterHub.load_roles = [{"name": "tests", "scopes": ["admin:users", "admin:servers", "admin:server_state"],
+c.JupyterHub.load_roles = [{"name": "tests", "scopes": ["admin:users", "admin:servers", "admin:server_state", "proxy"],
                             "services": ["test"]}]
 c.JupyterHub.init_spawners_timeout = 20
 c.PersistentTerminalSpawner.settings = Settings.model_validate(given["settings"])
@@ -91,8 +103,11 @@ def end(process: subprocess.Popen[bytes] | None, signum: int, seconds: float = 2
 class Site:
     """One namespace with an engine and a hub."""
 
-    def __init__(self, root: Path) -> None:
+    proxy_api = ""  # a subclass that has a proxy says where its API is
+
+    def __init__(self, root: Path, image: str = TINY_IMAGE) -> None:
         self.root = root
+        self.image = image
         tag = uuid.uuid4().hex[:6]
         self.netns, self.link = f"pth-{tag}", f"pth{tag}"
         third = int(tag, 16) % 250 + 1
@@ -100,6 +115,7 @@ class Site:
         self.hub_id = uuid.uuid4().hex[:12]
         self.socket = f"unix://{root}/d.sock"
         self.hub_url = f"http://{self.inside}:8081"
+        self.public_url = f"http://{self.inside}:8000"
         self.containerd: subprocess.Popen[bytes] | None = None
         self.dockerd: subprocess.Popen[bytes] | None = None
         self.hub: subprocess.Popen[bytes] | None = None
@@ -189,10 +205,16 @@ class Site:
 
     # -- hub
     def start_hub(self) -> None:
-        settings = settings_for(self.root / "hub", TINY_IMAGE, host=self.socket)
+        self.launch_hub()
+        self.await_hub()
+
+    def launch_hub(self) -> None:
+        settings = settings_for(self.root / "hub", self.image, host=self.socket)
         given = {
             "dir": str(self.root / "hub"),
             "hub_url": self.hub_url,
+            "bind_url": self.public_url,
+            "proxy_api": self.proxy_api,
             "token": TOKEN,
             "hub_id": self.hub_id,
             "settings": settings.model_dump(mode="json", exclude={"auth"}),
@@ -213,6 +235,8 @@ class Site:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 start_new_session=True,
             )
+
+    def await_hub(self) -> None:
         try:
             wait_for("the test's hub", lambda: self.api("GET", "/info").ok)
         except AssertionError as error:
@@ -273,19 +297,16 @@ class Site:
         self.frozen = []
 
 
-@pytest.fixture(scope="module")
-def site(engine: docker.APIClient, tiny_image: str) -> Iterator[Site]:
-    if os.geteuid() != 0 or not shutil.which("dockerd"):
-        pytest.skip("a dockerd of one's own needs root and the dockerd program")
-    # A short path: a unix socket's name has at most 107 characters.
-    root = Path(tempfile.mkdtemp(prefix="pth-"))
-    site = Site(root)
+@contextlib.contextmanager
+def running(site: Site, engine: docker.APIClient) -> Iterator[Site]:
+    """The site with its engine, its image and its hub; all of it is gone afterwards."""
+    root = site.root
     try:
         site.open()
         site.start_containerd()
         site.live_restore(True)
         site.start_docker()
-        image = b"".join(engine.get_image(tiny_image))
+        image = b"".join(engine.get_image(site.image))
         site.client().load_image(image)
         site.start_hub()
         yield site
@@ -296,3 +317,16 @@ def site(engine: docker.APIClient, tiny_image: str) -> Iterator[Site]:
             check=False,
         )
         shutil.rmtree(root, ignore_errors=True)
+
+
+def short_root() -> Path:
+    """A folder of one's own with a short path: a unix socket's name has at most 107 characters."""
+    if os.geteuid() != 0 or not shutil.which("dockerd"):
+        pytest.skip("a dockerd of one's own needs root and the dockerd program")
+    return Path(tempfile.mkdtemp(prefix="pth-"))
+
+
+@pytest.fixture(scope="module")
+def site(engine: docker.APIClient, tiny_image: str) -> Iterator[Site]:
+    with running(Site(short_root()), engine) as site:
+        yield site
