@@ -25,6 +25,12 @@ from persistent_terminal_hub.hub.spawner_start import WorkspaceStart
 
 ASK_SECONDS = 2.0
 
+#: What administrators read in the record of a workspace that is silent; the home page has it for its owner.
+NOT_ANSWERING = (
+    "Not answering when it was last asked. Its container runs (or Docker is away, too), so it is left alone "
+    "and its sessions go on; it is asked again every half minute."
+)
+
 
 class PersistentTerminalSpawner(WorkspaceStart):
     """Runs each workspace in a container of its own."""
@@ -46,7 +52,9 @@ class PersistentTerminalSpawner(WorkspaceStart):
             return containers.status_of(inspected)
         self.object_id = inspected["Id"]
         await self._redeliver_if_due(inspected)
-        if not self._answers:
+        if inspected["State"].get("Paused"):
+            self.note_answer(False)
+        elif not self._answers:
             await self._ask_again()
         return None
 
@@ -127,8 +135,7 @@ class PersistentTerminalSpawner(WorkspaceStart):
                 return
             if self._proxy_pending:
                 # Not a person's wish: JupyterHub tidies up because the proxy did not take the route.
-                self._keep()
-                raise failures.left_alone()
+                raise self._keep(failures.left_alone())
         grace = 0 if now else self.settings.workspace.stop_timeout_seconds
         reference, network = self.object_id or self.object_name, self.names.network
         await self._log_if_failed(reference)
@@ -139,8 +146,7 @@ class PersistentTerminalSpawner(WorkspaceStart):
             self.log.error("%s: %s", self._log_name, problem.log_message)  # JupyterHub does not log it
             if failed:
                 return  # there is no address to record; the next start clears away what is left
-            self._keep()
-            raise problem from None
+            raise self._keep(problem) from None
         self.object_id = ""
         self._started_at = ""
         self._attempt = None
@@ -162,6 +168,8 @@ class PersistentTerminalSpawner(WorkspaceStart):
             state["started_at"] = self._started_at
         if self.object_id:
             state["answering"] = self._answers
+            if not self._answers:
+                state["note"] = NOT_ANSWERING
             state["image"] = self.image
         return state
 

@@ -31,8 +31,10 @@ TOKEN = "test-token-of-the-outage-tests"
 CONFIG = """
 import json
 from pathlib import Path
+from jupyterhub.auth import DummyAuthenticator
 from jupyterhub.proxy import Proxy
 from persistent_terminal_hub.hub.configure import share_dir
+from persistent_terminal_hub.hub.honest_stop import stop_handlers
 from persistent_terminal_hub.hub.service_api import CUSTOM_SCOPES
 from persistent_terminal_hub.hub.service_routes import service_handlers
 from persistent_terminal_hub.hub.spawner import PersistentTerminalSpawner
@@ -55,11 +57,16 @@ if given["proxy_api"]:
 else:
     c.JupyterHub.proxy_class = NoProxy
 c.JupyterHub.bind_url = given["bind_url"]
-c.JupyterHub.extra_handlers = service_handlers()
+
+class Authenticator(DummyAuthenticator):
+    def get_handlers(self, app):
+        return [*super().get_handlers(app), *service_handlers(), *stop_handlers()]
+
+c.JupyterHub.authenticator_class = Authenticator
 c.JupyterHub.custom_scopes = CUSTOM_SCOPES
 c.JupyterHub.template_paths = [str(share_dir() / "templates")]
-c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
+c.DummyAuthenticator.password = given["token"]
 c.JupyterHub.spawner_class = PersistentTerminalSpawner
 c.JupyterHub.hub_bind_url = given["hub_url"]
 c.JupyterHub.db_url = "sqlite:///" + given["dir"] + "/jupyterhub.sqlite"
@@ -67,8 +74,8 @@ c.JupyterHub.cookie_secret_file = given["dir"] + "/cookie_secret"
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.services = [{"name": "test", "api_token": given["token"], "admin": True}]
-c.JupyterHub.load_roles = [{"name": "tests", "scopes": ["admin:users", "admin:servers", "admin:server_state", "proxy"],
-                            "services": ["test"]}]
+scopes = ["admin:users", "admin:servers", "admin:server_state", "proxy"]
+c.JupyterHub.load_roles = [{"name": "tests", "scopes": scopes, "services": ["test"]}]
 c.JupyterHub.init_spawners_timeout = 20
 c.PersistentTerminalSpawner.settings = Settings.model_validate(given["settings"])
 c.PersistentTerminalSpawner.hub_id = given["hub_id"]

@@ -121,9 +121,7 @@ class World(Site):
     def visit(self, user: str, page: str) -> dict[str, Any]:
         """What the workspace says to its user, through the proxy; empty when it cannot be reached."""
         try:
-            answer = requests.get(
-                f"{self.public_url}/user/{user}/{page}", timeout=4, allow_redirects=False
-            )
+            answer = requests.get(f"{self.public_url}/user/{user}/{page}", timeout=4, allow_redirects=False)
             return dict(answer.json()) if answer.ok else {}
         except (requests.RequestException, json.JSONDecodeError, TypeError):
             return {}

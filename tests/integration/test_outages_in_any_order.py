@@ -58,7 +58,9 @@ class Walk:
         self.world = world
         self.dice = dice
         self.hub = self.proxy = self.docker = True
-        self.waits = False  # the hub was started while the proxy is away: it does not answer before it is back
+        self.waits = (
+            False  # the hub was started while the proxy is away: it does not answer before it is back
+        )
         self.recorded = True  # the hub's database knows the running workspaces
         self.workspaces = [look(world, user) for user in PEOPLE]
         self.steps: list[str] = []
