@@ -50,7 +50,8 @@ def lock():
 def hub():
     # What the hub thinks of our token.
     url = os.environ["JUPYTERHUB_API_URL"] + "/user"
-    request = urllib.request.Request(url, headers={"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]})
+    token = {"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]}
+    request = urllib.request.Request(url, headers=token)
     try:
         with urllib.request.urlopen(request, timeout=3) as answer:
             return {"status": answer.status}
