@@ -7,6 +7,7 @@ directions is known: the log, and the lines.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sys
 from collections.abc import Iterator
@@ -114,11 +115,36 @@ async def test_server_is_killed_while_typing_and_reading(workspace: Workspace) -
             workspace.kill_server()
             await v.until(lambda: v.state == "reconnecting")
             started = asyncio.get_running_loop().time()
-            await v.until(lambda: v.state == "live", 20)
+            await v.until(lambda: v.state == "live", 60)
             print("back after", asyncio.get_running_loop().time() - started)
         typist.cancel()
         await settle(case, v)
-        assert v.clears == ["fresh"] and v.bytes == case.end and not v.skipped
+        await nothing_missing(case, v)
+
+
+async def nothing_missing(case: Case, v: Viewer) -> None:
+    """All was shown, or was announced as skipped and is there for the asking.
+
+    Somebody who types all the time is owed an echo: when the server was away for long (on a busy machine),
+    what was missed is more than comes in 250 ms, and the stream jumps with `lag`, as the protocol says.
+    """
+    assert v.clears[0] == "fresh" and set(v.clears[1:]) <= {"lag"}
+    assert len(v.clears) - 1 == len(v.skipped) == v.keyframes
+    assert v.bytes + sum(stop - start for start, stop in v.skipped) == case.end
+    for start, stop in list(v.skipped):
+        place = start
+        while place < stop:
+            v.fetched.clear()
+            asked = len(v.fetches)
+            while len(v.fetches) == asked:  # one at a time: right after another it may be refused as busy
+                v.do(v.stream.fetch(place, stop))
+                with contextlib.suppress(AssertionError):
+                    await v.until(lambda asked=asked: len(v.fetches) > asked, 1)
+            assert v.fetches[-1][0] == place, "what was skipped cannot be had"
+            data = b"".join(v.fetched[offset] for offset in sorted(v.fetched))
+            place = v.fetches[-1][1]
+            assert data == counted(start, stop)[: len(data)] and place == start + len(data)
+            start = place
 
 
 async def test_two_clients_stalls_and_resizes(workspace: Workspace) -> None:
