@@ -37,7 +37,8 @@ class DurableRecord(DockerSpawner):
 
     _attempt: Attempt | None = None
     _answers = True
-    _started_at = ""
+    _started_at = ""  # the run of the container that has our secrets, as Docker names it
+    _delivered = ""  # the mark of their delivery
     _keep_record = False
     _kept_started: Any = None
     stop_failure: Exception | None = None  # of the last stop; the routes that stop raise it (`honest_stop`)
@@ -88,7 +89,7 @@ class DurableRecord(DockerSpawner):
             asyncio.get_running_loop().create_task(self._hand_over())
             return
         super().clear_state()
-        self._started_at = ""
+        self._started_at = self._delivered = ""
         self._answers = True
 
     async def _hand_over(self) -> None:

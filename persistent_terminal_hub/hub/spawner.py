@@ -17,7 +17,7 @@ from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient
 
-from persistent_terminal_hub.hub import containers, failures, server_token
+from persistent_terminal_hub.hub import containers, failures, secret_delivery, server_token
 from persistent_terminal_hub.hub.container_spec import SERVER_PORT
 from persistent_terminal_hub.hub.docker_client import EngineError, Kind
 from persistent_terminal_hub.hub.failures import WorkspaceProblem
@@ -34,6 +34,8 @@ NOT_ANSWERING = (
 
 class PersistentTerminalSpawner(WorkspaceStart):
     """Runs each workspace in a container of its own."""
+
+    _compared = False
 
     # -- poll ----------------------------------------------------------------------------------------
     async def poll(self) -> int | str | None:
@@ -52,6 +54,7 @@ class PersistentTerminalSpawner(WorkspaceStart):
             return containers.status_of(inspected)
         self.object_id = inspected["Id"]
         await self._redeliver_if_due(inspected)
+        await self._compare_marks(inspected)
         if inspected["State"].get("Paused"):
             self.note_answer(False)
         elif not self._answers:
@@ -81,32 +84,49 @@ class PersistentTerminalSpawner(WorkspaceStart):
 
     async def _redeliver_if_due(self, inspected: dict[str, Any]) -> None:
         """A container that was started without us waits for its secrets: bring them."""
-        starting = self._attempt is not None and not self._attempt.finished
-        paused = inspected["State"].get("Paused")
-        if starting or paused or self._stop_pending or inspected["State"]["StartedAt"] == self._started_at:
+        if not self._undisturbed(inspected) or inspected["State"]["StartedAt"] == self._started_at:
             return
         async with self._delivery:
             if inspected["State"]["StartedAt"] == self._started_at:
                 return
+            serves = not self._started_at  # with what is void by now; otherwise it waits for its secrets
             try:
                 minted = not self.api_token
                 if minted:  # the hub was restarted, too: it knows only the old token's hash
                     await server_token.mint(self)
                 await self._deliver(inspected)
+                if serves:
+                    await self.docker("kill", self.object_id, signal="HUP")
                 if minted:
                     server_token.revoke_others(self)
             except EngineError as error:
-                self.log.warning(
-                    "%s was started behind the hub's back and did not take its token: %s",
-                    self._log_name,
-                    error,
-                )
+                self.log.warning("%s has not its token yet and did not take it: %s", self._log_name, error)
                 return
-            self.log.warning(
-                "%s was started behind the hub's back; its token was handed over again", self._log_name
-            )
+            why = "still had another token" if serves else "was started behind the hub's back"
+            self.log.warning("%s %s; its token was handed over again", self._log_name, why)
             self.orm_spawner.state = self.get_state()
             self.user.db.commit()
+
+    def _undisturbed(self, inspected: dict[str, Any]) -> bool:
+        """Whether nobody starts, stops or pauses it just now."""
+        starting = self._attempt is not None and not self._attempt.finished
+        return not (starting or self._stop_pending or inspected["State"].get("Paused"))
+
+    async def _compare_marks(self, inspected: dict[str, Any]) -> None:
+        """Once for each hub process: is what the container was given what our records say?
+
+        A database that was restored from a backup knows the tokens of that day, and the hub may have died
+        between a delivery and its record. The workspace would run on, and nobody could log in to it.
+        """
+        if self._compared or self.api_token or self._check_pending or not self._undisturbed(inspected):
+            return
+        with contextlib.suppress(EngineError):  # asked again at the next poll
+            container = inspected["Id"]
+            mark = await self.engine.run(lambda client: secret_delivery.mark_of(client, container))
+            self._compared = True
+            if mark and self._delivered and mark != self._delivered:
+                self._started_at = ""
+                await self._redeliver_if_due(inspected)
 
     # -- where it is ---------------------------------------------------------------------------------
     async def get_url(self) -> str:
@@ -148,7 +168,7 @@ class PersistentTerminalSpawner(WorkspaceStart):
                 return  # there is no address to record; the next start clears away what is left
             raise self._keep(problem) from None
         self.object_id = ""
-        self._started_at = ""
+        self._started_at = self._delivered = ""
         self._attempt = None
         self.log.info("Stopped %s", self._log_name)
 
@@ -166,6 +186,8 @@ class PersistentTerminalSpawner(WorkspaceStart):
         state: dict[str, Any] = super().get_state()
         if self._started_at:
             state["started_at"] = self._started_at
+        if self._delivered:
+            state["delivery"] = self._delivered
         if self.object_id:
             state["answering"] = self._answers
             if not self._answers:
@@ -177,6 +199,7 @@ class PersistentTerminalSpawner(WorkspaceStart):
         """Take over what the previous hub process recorded."""
         super().load_state(state)
         self._started_at = state.get("started_at", "")
+        self._delivered = state.get("delivery", "")
 
     async def rename(self, old_name: str, new_name: str) -> None:
         """Refused: the files are in a volume that is called after the workspace."""
