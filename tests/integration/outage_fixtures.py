@@ -82,7 +82,7 @@ c.PersistentTerminalSpawner.hub_id = given["hub_id"]
 c.PersistentTerminalSpawner.poll_interval = 1
 c.PersistentTerminalSpawner.poll_jitter = 0
 c.PersistentTerminalSpawner.http_timeout = 3
-c.PersistentTerminalSpawner.docker_timeout = 10
+c.PersistentTerminalSpawner.docker_timeout = given["docker_timeout"]
 """
 
 
@@ -111,6 +111,7 @@ class Site:
     """One namespace with an engine and a hub."""
 
     proxy_api = ""  # a subclass that has a proxy says where its API is
+    docker_timeout = 10
 
     def __init__(self, root: Path, image: str = TINY_IMAGE) -> None:
         self.root = root
@@ -222,6 +223,7 @@ class Site:
             "hub_url": self.hub_url,
             "bind_url": self.public_url,
             "proxy_api": self.proxy_api,
+            "docker_timeout": self.docker_timeout,
             "token": TOKEN,
             "hub_id": self.hub_id,
             "settings": settings.model_dump(mode="json", exclude={"auth"}),

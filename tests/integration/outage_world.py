@@ -62,6 +62,7 @@ class World(Site):
         super().__init__(root, image)
         self.proxy: subprocess.Popen[bytes] | None = None
         self.proxy_api = "http://127.0.0.1:8001"
+        self.docker_timeout = 5
 
     def start_hub(self) -> None:
         if self.proxy is None:
@@ -70,7 +71,18 @@ class World(Site):
 
     def close(self) -> None:
         end(self.proxy, signal.SIGKILL)
+        self.release_docker()
         super().close()
+
+    # -- engine
+    def hold_docker(self) -> None:
+        """It takes connections and says nothing."""
+        assert self.dockerd is not None
+        self.dockerd.send_signal(signal.SIGSTOP)
+
+    def release_docker(self) -> None:
+        if self.dockerd is not None and self.dockerd.poll() is None:
+            self.dockerd.send_signal(signal.SIGCONT)
 
     # -- proxy
     def start_proxy(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +22,9 @@ from tests.integration.outage_fixtures import running, short_root, wait_for
 from tests.integration.outage_world import World, born, neighbours, outer_pid
 from tests.support.kept_image import build_kept
 
-STEPS = int(os.environ.get("PTH_TEST_OUTAGE_STEPS", "20"))
+STEPS = int(os.environ.get("PTH_TEST_OUTAGE_STEPS", "12"))
 SEED = int(os.environ.get("PTH_TEST_OUTAGE_SEED", "1"))
-STEPS_BETWEEN_REPAIRS = 5
+STEPS_BETWEEN_REPAIRS = 4
 PEOPLE = ("ann", "bob")
 
 pytestmark = [pytest.mark.docker, pytest.mark.netns, pytest.mark.timeout(240 + 20 * STEPS)]
@@ -58,9 +59,8 @@ class Walk:
         self.world = world
         self.dice = dice
         self.hub = self.proxy = self.docker = True
-        self.waits = (
-            False  # the hub was started while the proxy is away: it does not answer before it is back
-        )
+        self.hangs = False  # Docker is there and says nothing
+        self.waits = False  # the hub was started while the proxy is away, and waits for it
         self.recorded = True  # the hub's database knows the running workspaces
         self.workspaces = [look(world, user) for user in PEOPLE]
         self.steps: list[str] = []
@@ -71,12 +71,16 @@ class Walk:
         running = self.hub or self.waits
         steps += [self.hub_killed, self.hub_stopped] if running else [self.hub_starts, self.hub_starts]
         steps += [self.proxy_killed] if self.proxy else [self.proxy_starts]
-        steps += [self.docker_killed, self.docker_stopped] if self.docker else [self.docker_starts]
+        steps += (
+            [self.docker_killed, self.docker_stopped, self.docker_hangs]
+            if self.docker
+            else [self.docker_starts]
+        )
         frozen = any(workspace.frozen for workspace in self.workspaces)
         steps += [self.thawed] if frozen else [self.frozen]
         if not running:
             steps.append(self.database_lost)
-        if self.hub and self.proxy and not self.docker and self.recorded:
+        if self.hub and self.proxy and not self.docker and not self.hangs and self.recorded:
             steps.append(self.stop_refused)
         return steps
 
@@ -84,6 +88,7 @@ class Walk:
         chosen = self.dice.choice(self.possible())
         self.steps.append(chosen.__name__)
         chosen()
+        self.check()
 
     def hub_killed(self) -> None:
         self.world.kill_hub()
@@ -139,9 +144,16 @@ class Walk:
         self.world.stop_docker()
         self.docker = False
 
+    def docker_hangs(self) -> None:
+        self.world.hold_docker()
+        self.docker, self.hangs = False, True
+
     def docker_starts(self) -> None:
-        self.world.start_docker()
-        self.docker = True
+        if self.hangs:
+            self.world.release_docker()
+        else:
+            self.world.start_docker()
+        self.docker, self.hangs = True, False
 
     def frozen(self) -> None:
         workspace = self.dice.choice(self.workspaces)
@@ -153,10 +165,10 @@ class Walk:
         for workspace in self.workspaces:
             workspace.frozen = False
 
-    def database_lost(self) -> None:
+    def database_lost(self, name: str = "") -> None:
         """Restored from a backup: of before the workspaces were started, or of after."""
-        name = self.dice.choice(("before", "after"))
-        self.steps[-1] += f"({name})"
+        name = name or self.dice.choice(("before", "after"))
+        self.steps[-1:] = [f"database_lost({name})"]
         self.world.restore_database(name)
         self.recorded = name == "after"
 
@@ -251,13 +263,32 @@ def test_any_order(world: World) -> None:
     try:
         for number in range(1, STEPS + 1):
             walk.step()
-            walk.check()
             if number % STEPS_BETWEEN_REPAIRS == 0:
                 walk.mend()
         walk.mend()
     except BaseException:
         print(f"seed {SEED}: {', '.join(walk.steps)}\n{world.log()[-6000:]}")
         raise
+
+
+def test_a_backup_older_than_the_last_token(world: World) -> None:
+    """Each adoption gives a workspace a new token, which an older database does not know."""
+    walk = Walk(world, random.Random(SEED))
+    for name in ("before", "after"):
+        walk.hub_killed()
+        walk.database_lost(name)
+        walk.mend()
+
+
+def test_a_container_that_died_while_the_proxy_was_away(world: World) -> None:
+    world.kill_proxy()
+    world.client().kill(world.container("bob")["Id"])
+    time.sleep(3)  # some polls
+    world.start_proxy()
+    world.give_routes_back()
+    wait_for("the hub to see it", lambda: not world.server("bob"), 60)
+    world.spawn("bob")
+    wait_for("bob's page", lambda: world.visit("bob", "shell"))
 
 
 def test_the_machine_fails(world: World) -> None:
