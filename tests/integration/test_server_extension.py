@@ -513,18 +513,6 @@ def test_the_single_user_server_starts_without_a_hub(tmp_path: Path) -> None:
         process.wait(20)
 
 
-def test_a_stopping_server_leaves_its_shells(server: Server) -> None:
-    # Last in this file: the server is gone afterwards.
-    shell = server.create(name="left.over")["pid"]
-    os.kill(shell, 0)
-    server.process.terminate()
-    server.process.wait(20)
-    time.sleep(0.5)
-    os.kill(shell, 0)
-    end_keeper(server.home)
-    wait_for(lambda: not Path(f"/proc/{shell}").exists(), 5, "the shell has ended")
-
-
 def test_a_server_that_is_no_workspace_cannot_be_locked(server: Server) -> None:
     root = f"{server.url}/persistent-terminals/"
     assert requests.get(root + "api/status", timeout=10).json() == {
@@ -538,3 +526,15 @@ def test_a_server_that_is_no_workspace_cannot_be_locked(server: Server) -> None:
     unlock = requests.post(root + "unlock", data={"token": "x"}, timeout=10)
     assert unlock.status_code == 403 and "not a workspace of a hub" in unlock.json()["message"]
     assert server.http.get(root + "lock", timeout=10, allow_redirects=False).status_code == 303
+
+
+def test_a_stopping_server_leaves_its_shells(server: Server) -> None:
+    # Last in this file: the server is gone afterwards.
+    shell = server.create(name="left.over")["pid"]
+    os.kill(shell, 0)
+    server.process.terminate()
+    server.process.wait(20)
+    time.sleep(0.5)
+    os.kill(shell, 0)
+    end_keeper(server.home)
+    wait_for(lambda: not Path(f"/proc/{shell}").exists(), 5, "the shell has ended")
