@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.stream_fixtures import LINE, Relay, Viewer, Workspace, counted
+from tests.integration.stream_fixtures import LINE, Viewer, Workspace, counted
+from tests.support.relay import Relay
 
 PROGRAM = """
 import os, select, sys, termios, tty
@@ -24,7 +25,6 @@ tty.setraw(0)
 log = open(sys.argv[1], "ab", buffering=0)
 lines, pause = int(sys.argv[2]), float(sys.argv[3])
 n = 0
-os.set_blocking(0, False)
 while True:
     if select.select([0], [], [], pause if n < lines else 1000)[0]:
         log.write(os.read(0, 4096))
@@ -184,10 +184,9 @@ async def test_overflow_of_a_small_journal_is_announced(workspace: Workspace) ->
         for turn in range(6):
             await asyncio.sleep(0.1)
             case.type(v)
-            relay.up = False
-            relay.cut()
+            relay.down()
             await asyncio.sleep(0.4 if turn % 2 else 0.05)
-            relay.up = True
+            relay.up()
         await settle(case, v)
         assert v.keyframes and v.skipped
         # What was shown and what was announced as skipped is the whole stream, without an overlap in skips.
