@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ import requests
 from docker.errors import DockerException
 
 from tests.integration.docker_fixtures import TINY_IMAGE, settings_for, sweep
+from tests.support import waiting
 
 TOKEN = "test-token-of-the-outage-tests"
 CONFIG = """
@@ -87,14 +87,9 @@ c.PersistentTerminalSpawner.docker_timeout = given["docker_timeout"]
 
 
 def wait_for(what: str, condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """Wait until the condition is true; its value."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with contextlib.suppress(requests.ConnectionError, DockerException):
-            if value := condition():
-                return value
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.2)
+    """Wait until the condition is true, whatever is down meanwhile; its value."""
+    passing = (requests.ConnectionError, DockerException)
+    return waiting.wait_for(condition, seconds, what, passing=passing)
 
 
 def end(process: subprocess.Popen[bytes] | None, signum: int, seconds: float = 20) -> None:

@@ -19,8 +19,10 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support.waiting import free_port, wait_for
+
 from .keeper_fixtures import KeeperProcess
-from .test_server_extension import RESET, TOKEN, Server, free_port, server_env, wait_for
+from .test_server_extension import RESET, TOKEN, Server, server_env
 
 # A plain server; without a grammar whose compilation is half of its start (see server/singleuser.py).
 QUICK = (
