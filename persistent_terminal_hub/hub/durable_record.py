@@ -8,6 +8,7 @@ waiting patient, and it keeps the record when `stop` could not or would not stop
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +37,17 @@ class DurableRecord(DockerSpawner):
 
     _attempt: Attempt | None = None
     _answers = True
-    _started_at = ""
+    _started_at = ""  # the run of the container that has our secrets, as Docker names it
+    _delivered = ""  # the mark of their delivery
     _keep_record = False
     _kept_started: Any = None
+    stop_failure: Exception | None = None  # of the last stop; the routes that stop raise it (`honest_stop`)
     _callbacks: list[Any]  # made by JupyterHub's Spawner
+
+    @property
+    def answering(self) -> bool:
+        """Whether the server answered when it was last asked; the home page says it when it did not."""
+        return self._answers
 
     # -- the answer that does not come -----------------------------------------------------------------
     def holds_sessions(self) -> bool:
@@ -66,27 +74,36 @@ class DurableRecord(DockerSpawner):
             return  # `stop` failed or refused: it still runs, and JupyterHub must not forget it
         Spawner.server.fset(self, server)
 
-    def _keep(self) -> None:
+    def _keep(self, failure: Exception) -> Exception:
         """Make JupyterHub's bookkeeping after `stop` leave this workspace recorded as running."""
         self._keep_record = True
+        self.stop_failure = failure
         self._kept_started = self.orm_spawner.started
+        return failure
 
     def clear_state(self) -> None:
         """Forget the container, unless it is still there."""
         if self._keep_record:
             self._keep_record = False
             self.orm_spawner.started = self._kept_started
-            asyncio.get_running_loop().call_later(SUCCESSION_SECONDS, self._hand_over)
+            asyncio.get_running_loop().create_task(self._hand_over())
             return
         super().clear_state()
-        self._started_at = ""
+        self._started_at = self._delivered = ""
         self._answers = True
 
-    def _hand_over(self) -> None:
+    async def _hand_over(self) -> None:
         """JupyterHub has dropped this spawner: let the one that follows watch the container."""
+        await asyncio.sleep(SUCCESSION_SECONDS)
         successor = self.user.spawners[self.name]
         if successor is not self:
             successor._callbacks, self._callbacks = self._callbacks, []
             successor._attempt = None
         if successor.server is not None and not successor._poll_callback:
             successor.start_polling()
+        if not successor.ready:
+            return
+        # The stop began by taking the route away; by itself the hub would miss it only minutes later.
+        # With the proxy away as well, whoever starts it anew has all routes given back.
+        with contextlib.suppress(Exception):
+            await self.user.settings["proxy"].add_user(self.user, self.name)

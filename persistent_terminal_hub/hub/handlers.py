@@ -10,6 +10,7 @@ from traitlets import Instance
 from persistent_terminal_hub.audit import Outbox
 from persistent_terminal_hub.hub import jwks, lock_routes
 from persistent_terminal_hub.hub.data_dir import DataDir
+from persistent_terminal_hub.hub.honest_stop import stop_handlers
 from persistent_terminal_hub.hub.lock_push import LockSender
 from persistent_terminal_hub.hub.service_routes import service_handlers
 from persistent_terminal_hub.hub.unlock import HubTokens
@@ -33,6 +34,7 @@ def extra_handlers(settings: Settings, data: DataDir) -> list[Route]:
         (jwks.ROUTE, jwks.JwksHandler, {"keys": keys}),
         (lock_routes.ROUTE, lock_routes.LockHandler, {"sender": sender, "outbox": outbox}),
         *service_handlers(),
+        *stop_handlers(),
     ]
 
 

@@ -7,6 +7,7 @@ log line. The keeper waits for the file, reads it, deletes it (see ``persistent_
 from __future__ import annotations
 
 import json
+import secrets
 import socket
 import struct
 import time
@@ -22,8 +23,11 @@ from persistent_terminal_hub.hub.docker_client import EngineError, Kind
 # nothing depends on the end of the stream being seen.
 _SCRIPT = (
     'umask 077; d=$2; head -c "$1" >"$d/.secrets.tmp" '
-    '&& [ "$(wc -c <"$d/.secrets.tmp")" -eq "$1" ] && mv "$d/.secrets.tmp" "$d/secrets.json"'
+    '&& [ "$(wc -c <"$d/.secrets.tmp")" -eq "$1" ] && mv "$d/.secrets.tmp" "$d/secrets.json" '
+    '&& printf %s "$3" >"$d/delivered"'
 )
+# Never an error: a workspace of an earlier release has no mark, and a full tmpfs an empty one.
+_READ_MARK = 'head -c 64 "$1/delivered" 2>/dev/null || true'
 MAX_COMPLAINT = 2000
 
 
@@ -32,14 +36,27 @@ def payload(env: Mapping[str, str]) -> bytes:
     return json.dumps({"env": dict(env)}).encode()
 
 
-def deliver(client: docker.APIClient, container: str, content: bytes, timeout: float) -> None:
+def new_mark() -> str:
+    """A name for one delivery. Random, so it says nothing about what was delivered."""
+    return secrets.token_hex(8)
+
+
+def mark_of(client: docker.APIClient, container: str) -> str:
+    """The mark of the last delivery that the container took; empty if it has none. Blocks."""
+    created = client.exec_create(
+        container, ["sh", "-c", _READ_MARK, "sh", RUNTIME_DIR], stderr=False, user=f"{UID}:{GID}"
+    )
+    return bytes(client.exec_start(created["Id"])).decode("ascii", "replace").strip()
+
+
+def deliver(client: docker.APIClient, container: str, content: bytes, timeout: float, mark: str = "") -> None:
     """Write the secrets file into a running container. Blocks: call it in a worker thread.
 
-    Raises EngineError; no message quotes the content.
+    `mark` is left beside it (see `mark_of`). Raises EngineError; no message quotes the content.
     """
     created = client.exec_create(
         container,
-        ["sh", "-c", _SCRIPT, "sh", str(len(content)), RUNTIME_DIR],
+        ["sh", "-c", _SCRIPT, "sh", str(len(content)), RUNTIME_DIR, mark],
         stdin=True,
         stdout=True,
         stderr=True,

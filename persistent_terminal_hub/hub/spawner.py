@@ -17,7 +17,7 @@ from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient
 
-from persistent_terminal_hub.hub import containers, failures, server_token
+from persistent_terminal_hub.hub import containers, failures, secret_delivery, server_token
 from persistent_terminal_hub.hub.container_spec import SERVER_PORT
 from persistent_terminal_hub.hub.docker_client import EngineError, Kind
 from persistent_terminal_hub.hub.failures import WorkspaceProblem
@@ -25,9 +25,17 @@ from persistent_terminal_hub.hub.spawner_start import WorkspaceStart
 
 ASK_SECONDS = 2.0
 
+#: What administrators read in the record of a workspace that is silent; the home page has it for its owner.
+NOT_ANSWERING = (
+    "Not answering when it was last asked. Its container runs (or Docker is away, too), so it is left alone "
+    "and its sessions go on; it is asked again every half minute."
+)
+
 
 class PersistentTerminalSpawner(WorkspaceStart):
     """Runs each workspace in a container of its own."""
+
+    _compared = False
 
     # -- poll ----------------------------------------------------------------------------------------
     async def poll(self) -> int | str | None:
@@ -46,7 +54,10 @@ class PersistentTerminalSpawner(WorkspaceStart):
             return containers.status_of(inspected)
         self.object_id = inspected["Id"]
         await self._redeliver_if_due(inspected)
-        if not self._answers:
+        await self._compare_marks(inspected)
+        if inspected["State"].get("Paused"):
+            self.note_answer(False)
+        elif not self._answers:
             await self._ask_again()
         return None
 
@@ -73,32 +84,49 @@ class PersistentTerminalSpawner(WorkspaceStart):
 
     async def _redeliver_if_due(self, inspected: dict[str, Any]) -> None:
         """A container that was started without us waits for its secrets: bring them."""
-        starting = self._attempt is not None and not self._attempt.finished
-        paused = inspected["State"].get("Paused")
-        if starting or paused or self._stop_pending or inspected["State"]["StartedAt"] == self._started_at:
+        if not self._undisturbed(inspected) or inspected["State"]["StartedAt"] == self._started_at:
             return
         async with self._delivery:
             if inspected["State"]["StartedAt"] == self._started_at:
                 return
+            serves = not self._started_at  # with what is void by now; otherwise it waits for its secrets
             try:
                 minted = not self.api_token
                 if minted:  # the hub was restarted, too: it knows only the old token's hash
                     await server_token.mint(self)
                 await self._deliver(inspected)
+                if serves:
+                    await self.docker("kill", self.object_id, signal="HUP")
                 if minted:
                     server_token.revoke_others(self)
             except EngineError as error:
-                self.log.warning(
-                    "%s was started behind the hub's back and did not take its token: %s",
-                    self._log_name,
-                    error,
-                )
+                self.log.warning("%s has not its token yet and did not take it: %s", self._log_name, error)
                 return
-            self.log.warning(
-                "%s was started behind the hub's back; its token was handed over again", self._log_name
-            )
+            why = "still had another token" if serves else "was started behind the hub's back"
+            self.log.warning("%s %s; its token was handed over again", self._log_name, why)
             self.orm_spawner.state = self.get_state()
             self.user.db.commit()
+
+    def _undisturbed(self, inspected: dict[str, Any]) -> bool:
+        """Whether nobody starts, stops or pauses it just now."""
+        starting = self._attempt is not None and not self._attempt.finished
+        return not (starting or self._stop_pending or inspected["State"].get("Paused"))
+
+    async def _compare_marks(self, inspected: dict[str, Any]) -> None:
+        """Once for each hub process: is what the container was given what our records say?
+
+        A database that was restored from a backup knows the tokens of that day, and the hub may have died
+        between a delivery and its record. The workspace would run on, and nobody could log in to it.
+        """
+        if self._compared or self.api_token or self._check_pending or not self._undisturbed(inspected):
+            return
+        with contextlib.suppress(EngineError):  # asked again at the next poll
+            container = inspected["Id"]
+            mark = await self.engine.run(lambda client: secret_delivery.mark_of(client, container))
+            self._compared = True
+            if mark and self._delivered and mark != self._delivered:
+                self._started_at = ""
+                await self._redeliver_if_due(inspected)
 
     # -- where it is ---------------------------------------------------------------------------------
     async def get_url(self) -> str:
@@ -127,8 +155,7 @@ class PersistentTerminalSpawner(WorkspaceStart):
                 return
             if self._proxy_pending:
                 # Not a person's wish: JupyterHub tidies up because the proxy did not take the route.
-                self._keep()
-                raise failures.left_alone()
+                raise self._keep(failures.left_alone())
         grace = 0 if now else self.settings.workspace.stop_timeout_seconds
         reference, network = self.object_id or self.object_name, self.names.network
         await self._log_if_failed(reference)
@@ -139,10 +166,9 @@ class PersistentTerminalSpawner(WorkspaceStart):
             self.log.error("%s: %s", self._log_name, problem.log_message)  # JupyterHub does not log it
             if failed:
                 return  # there is no address to record; the next start clears away what is left
-            self._keep()
-            raise problem from None
+            raise self._keep(problem) from None
         self.object_id = ""
-        self._started_at = ""
+        self._started_at = self._delivered = ""
         self._attempt = None
         self.log.info("Stopped %s", self._log_name)
 
@@ -160,8 +186,12 @@ class PersistentTerminalSpawner(WorkspaceStart):
         state: dict[str, Any] = super().get_state()
         if self._started_at:
             state["started_at"] = self._started_at
+        if self._delivered:
+            state["delivery"] = self._delivered
         if self.object_id:
             state["answering"] = self._answers
+            if not self._answers:
+                state["note"] = NOT_ANSWERING
             state["image"] = self.image
         return state
 
@@ -169,6 +199,7 @@ class PersistentTerminalSpawner(WorkspaceStart):
         """Take over what the previous hub process recorded."""
         super().load_state(state)
         self._started_at = state.get("started_at", "")
+        self._delivered = state.get("delivery", "")
 
     async def rename(self, old_name: str, new_name: str) -> None:
         """Refused: the files are in a volume that is called after the workspace."""

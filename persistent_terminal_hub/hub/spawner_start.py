@@ -207,9 +207,10 @@ class WorkspaceStart(WorkspaceObjects):
         """Hand over the environment, tokens included, and remember which run of the container has it."""
         content = secret_delivery.payload(self.get_env())
         container = inspected["Id"]
+        mark = secret_delivery.new_mark()
         try:
             await self.engine.run(
-                lambda client: secret_delivery.deliver(client, container, content, self.docker_timeout)
+                lambda client: secret_delivery.deliver(client, container, content, self.docker_timeout, mark)
             )
         except EngineError as error:
             if error.kind is Kind.CONFLICT:
@@ -219,7 +220,7 @@ class WorkspaceStart(WorkspaceObjects):
                 )
                 raise EngineError(Kind.FAILED, "the container ended right after its start") from None
             raise
-        self._started_at = inspected["State"]["StartedAt"]
+        self._started_at, self._delivered = inspected["State"]["StartedAt"], mark
 
     async def _undo(self, attempt: Attempt) -> None:
         """Remove what a failed start made. What was there before is left alone."""

@@ -13,9 +13,9 @@ import requests
 
 from persistent_terminal_hub import tokens
 from persistent_terminal_hub.tokens import SigningKey
-from tests.integration.client_fixtures import Relay
-from tests.integration.hub_fixtures import free_ports
 from tests.integration.keeper_fixtures import KeeperProcess, until
+from tests.support.relay import Relay
+from tests.support.waiting import free_ports
 
 BASE = "/user/ann/lab/"
 SCOPE = "access:servers!server=ann/lab"

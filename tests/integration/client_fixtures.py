@@ -1,4 +1,4 @@
-"""A keeper with a real Jupyter server as its child, a relay that cuts before it, and tmux as a person."""
+"""A keeper with a real Jupyter server as its child, a relay before it, and tmux as a person."""
 
 from __future__ import annotations
 
@@ -18,69 +18,10 @@ from pathlib import Path
 import pytest_asyncio
 
 from tests.integration.keeper_fixtures import ROOT, KeeperProcess, until
+from tests.support.relay import Relay
 
 ATTACH = f"{sys.executable} -c 'from persistent_terminal_hub.cli import main; main()' attach"
 BASE = "/user/a%40b/lab/"
-
-
-class Relay:
-    """TCP to the server, until it is cut; in the test's own loop."""
-
-    def __init__(self, to: int) -> None:
-        self._to = to
-        self._ends: set[asyncio.StreamWriter] = set()
-        self._up = True
-        self.connections = 0
-        self.port = 0
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        ends = {writer}
-        try:
-            if not self._up:
-                return
-            far_reader, far = await asyncio.open_connection("127.0.0.1", self._to)
-            self.connections += 1
-            ends.add(far)
-            self._ends |= ends
-            copies = [asyncio.create_task(self._copy(*way)) for way in ((reader, far), (far_reader, writer))]
-            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
-            for copy in copies:
-                copy.cancel()
-        except (OSError, asyncio.CancelledError):
-            pass
-        finally:
-            self._ends -= ends
-            for end in ends:
-                end.transport.abort()
-
-    @staticmethod
-    async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(4096):
-                writer.write(data)
-                await writer.drain()
-
-    def cut(self) -> None:
-        """Drop every connection; new ones are fine."""
-        for end in list(self._ends):
-            end.transport.abort()
-
-    def down(self) -> None:
-        """Drop every connection and refuse new ones."""
-        self._up = False
-        self.cut()
-
-    def up(self) -> None:
-        """Let new ones through."""
-        self._up = True
-
-    def stop(self) -> None:
-        self.down()
-        self._server.close()
 
 
 class Stack:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import pytest
 import requests
 
 from persistent_terminal_hub.hub import proc
+from tests.support.waiting import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,18 +38,6 @@ def node_modules() -> Path:
     found = Path(named) if named else Path(sys.prefix, "lib/pth-node-test/node_modules")
     assert (found / "oidc-provider").is_dir(), f"{found}/oidc-provider is missing: `make test` installs it"
     return found
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for item in sockets:
-            item.bind(("127.0.0.1", 0))
-        return [int(item.getsockname()[1]) for item in sockets]
-    finally:
-        for item in sockets:
-            item.close()
 
 
 @dataclass

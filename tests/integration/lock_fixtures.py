@@ -13,8 +13,9 @@ from typing import Any
 import requests
 
 from persistent_terminal_hub.tokens import Purpose, SigningKey, issue, jwks
+from tests.support.waiting import free_port, wait_for
 
-from .test_server_extension import REPO, free_port, wait_for
+from .test_server_extension import REPO
 from .test_server_on_keeper import Workspace
 
 HUB_ID, BASE = "h1", "/user/ann/"

@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,12 +25,18 @@ import requests
 from docker.errors import DockerException
 
 from tests.integration.docker_fixtures import TINY_IMAGE, settings_for, sweep
+from tests.support import waiting
 
 TOKEN = "test-token-of-the-outage-tests"
 CONFIG = """
 import json
 from pathlib import Path
+from jupyterhub.auth import DummyAuthenticator
 from jupyterhub.proxy import Proxy
+from persistent_terminal_hub.hub.configure import share_dir
+from persistent_terminal_hub.hub.honest_stop import stop_handlers
+from persistent_terminal_hub.hub.service_api import CUSTOM_SCOPES
+from persistent_terminal_hub.hub.service_routes import service_handlers
 from persistent_terminal_hub.hub.spawner import PersistentTerminalSpawner
 from persistent_terminal_hub.settings import Settings
 
@@ -45,9 +50,23 @@ class NoProxy(Proxy):
 
 c = get_config()
 given = json.loads(Path(GIVEN).read_text())
-c.JupyterHub.proxy_class = NoProxy
-c.JupyterHub.authenticator_class = "dummy"
+if given["proxy_api"]:
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.auth_token = given["token"]
+    c.ConfigurableHTTPProxy.api_url = given["proxy_api"]
+else:
+    c.JupyterHub.proxy_class = NoProxy
+c.JupyterHub.bind_url = given["bind_url"]
+
+class Authenticator(DummyAuthenticator):
+    def get_handlers(self, app):
+        return [*super().get_handlers(app), *service_handlers(), *stop_handlers()]
+
+c.JupyterHub.authenticator_class = Authenticator
+c.JupyterHub.custom_scopes = CUSTOM_SCOPES
+c.JupyterHub.template_paths = [str(share_dir() / "templates")]
 c.Authenticator.allow_all = True
+c.DummyAuthenticator.password = given["token"]
 c.JupyterHub.spawner_class = PersistentTerminalSpawner
 c.JupyterHub.hub_bind_url = given["hub_url"]
 c.JupyterHub.db_url = "sqlite:///" + given["dir"] + "/jupyterhub.sqlite"
@@ -55,27 +74,22 @@ c.JupyterHub.cookie_secret_file = given["dir"] + "/cookie_secret"
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.services = [{"name": "test", "api_token": given["token"], "admin": True}]
-c.JupyterHub.load_roles = [{"name": "tests", "scopes": ["admin:users", "admin:servers", "admin:server_state"],
-                            "services": ["test"]}]
+scopes = ["admin:users", "admin:servers", "admin:server_state", "proxy"]
+c.JupyterHub.load_roles = [{"name": "tests", "scopes": scopes, "services": ["test"]}]
 c.JupyterHub.init_spawners_timeout = 20
 c.PersistentTerminalSpawner.settings = Settings.model_validate(given["settings"])
 c.PersistentTerminalSpawner.hub_id = given["hub_id"]
 c.PersistentTerminalSpawner.poll_interval = 1
 c.PersistentTerminalSpawner.poll_jitter = 0
 c.PersistentTerminalSpawner.http_timeout = 3
-c.PersistentTerminalSpawner.docker_timeout = 10
+c.PersistentTerminalSpawner.docker_timeout = given["docker_timeout"]
 """
 
 
 def wait_for(what: str, condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """Wait until the condition is true; its value."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with contextlib.suppress(requests.ConnectionError, DockerException):
-            if value := condition():
-                return value
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.2)
+    """Wait until the condition is true, whatever is down meanwhile; its value."""
+    passing = (requests.ConnectionError, DockerException)
+    return waiting.wait_for(condition, seconds, what, passing=passing)
 
 
 def end(process: subprocess.Popen[bytes] | None, signum: int, seconds: float = 20) -> None:
@@ -91,8 +105,12 @@ def end(process: subprocess.Popen[bytes] | None, signum: int, seconds: float = 2
 class Site:
     """One namespace with an engine and a hub."""
 
-    def __init__(self, root: Path) -> None:
+    proxy_api = ""  # a subclass that has a proxy says where its API is
+    docker_timeout = 10
+
+    def __init__(self, root: Path, image: str = TINY_IMAGE) -> None:
         self.root = root
+        self.image = image
         tag = uuid.uuid4().hex[:6]
         self.netns, self.link = f"pth-{tag}", f"pth{tag}"
         third = int(tag, 16) % 250 + 1
@@ -100,6 +118,7 @@ class Site:
         self.hub_id = uuid.uuid4().hex[:12]
         self.socket = f"unix://{root}/d.sock"
         self.hub_url = f"http://{self.inside}:8081"
+        self.public_url = f"http://{self.inside}:8000"
         self.containerd: subprocess.Popen[bytes] | None = None
         self.dockerd: subprocess.Popen[bytes] | None = None
         self.hub: subprocess.Popen[bytes] | None = None
@@ -189,10 +208,17 @@ class Site:
 
     # -- hub
     def start_hub(self) -> None:
-        settings = settings_for(self.root / "hub", TINY_IMAGE, host=self.socket)
+        self.launch_hub()
+        self.await_hub()
+
+    def launch_hub(self) -> None:
+        settings = settings_for(self.root / "hub", self.image, host=self.socket)
         given = {
             "dir": str(self.root / "hub"),
             "hub_url": self.hub_url,
+            "bind_url": self.public_url,
+            "proxy_api": self.proxy_api,
+            "docker_timeout": self.docker_timeout,
             "token": TOKEN,
             "hub_id": self.hub_id,
             "settings": settings.model_dump(mode="json", exclude={"auth"}),
@@ -213,6 +239,8 @@ class Site:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 start_new_session=True,
             )
+
+    def await_hub(self) -> None:
         try:
             wait_for("the test's hub", lambda: self.api("GET", "/info").ok)
         except AssertionError as error:
@@ -238,6 +266,15 @@ class Site:
         self.api("POST", f"/users/{user}")
         self.api("POST", f"/users/{user}/server")
         wait_for(f"{user}'s workspace", lambda: self.ready(user))
+
+    def home(self, user: str) -> str:
+        """The hub's home page as the user sees it."""
+        with requests.Session() as browser:
+            form = browser.get(f"{self.hub_url}/hub/login", timeout=20)
+            fields = {"username": user, "password": TOKEN, "_xsrf": browser.cookies.get("_xsrf") or ""}
+            assert form.ok
+            browser.post(f"{self.hub_url}/hub/login", data=fields, timeout=20, allow_redirects=False)
+            return browser.get(f"{self.hub_url}/hub/home", timeout=20).text
 
     def log(self) -> str:
         return (self.root / "hub.log").read_text()
@@ -273,19 +310,16 @@ class Site:
         self.frozen = []
 
 
-@pytest.fixture(scope="module")
-def site(engine: docker.APIClient, tiny_image: str) -> Iterator[Site]:
-    if os.geteuid() != 0 or not shutil.which("dockerd"):
-        pytest.skip("a dockerd of one's own needs root and the dockerd program")
-    # A short path: a unix socket's name has at most 107 characters.
-    root = Path(tempfile.mkdtemp(prefix="pth-"))
-    site = Site(root)
+@contextlib.contextmanager
+def running(site: Site, engine: docker.APIClient) -> Iterator[Site]:
+    """The site with its engine, its image and its hub; all of it is gone afterwards."""
+    root = site.root
     try:
         site.open()
         site.start_containerd()
         site.live_restore(True)
         site.start_docker()
-        image = b"".join(engine.get_image(tiny_image))
+        image = b"".join(engine.get_image(site.image))
         site.client().load_image(image)
         site.start_hub()
         yield site
@@ -296,3 +330,16 @@ def site(engine: docker.APIClient, tiny_image: str) -> Iterator[Site]:
             check=False,
         )
         shutil.rmtree(root, ignore_errors=True)
+
+
+def short_root() -> Path:
+    """A folder of one's own with a short path: a unix socket's name has at most 107 characters."""
+    if os.geteuid() != 0 or not shutil.which("dockerd"):
+        pytest.skip("a dockerd of one's own needs root and the dockerd program")
+    return Path(tempfile.mkdtemp(prefix="pth-"))
+
+
+@pytest.fixture(scope="module")
+def site(engine: docker.APIClient, tiny_image: str) -> Iterator[Site]:
+    with running(Site(short_root()), engine) as site:
+        yield site

@@ -114,61 +114,6 @@ class Workspace:
         self.keeper.stop()
 
 
-class Relay:
-    """A TCP relay that can cut, stall and slow down; runs in the test's loop."""
-
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self.port = 0
-        self.up = True
-        self.flows = asyncio.Event()
-        self.flows.set()
-        self.bytes_per_second = 0
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    async def __aenter__(self) -> Relay:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.flows.set()
-        self.cut()
-        self._server.close()
-
-    def cut(self) -> None:
-        """Drop every connection."""
-        for writer in list(self._writers):
-            writer.transport.abort()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self.up:
-            writer.transport.abort()
-            return
-        far: asyncio.StreamWriter | None = None
-        try:
-            far_reader, far = await asyncio.open_connection("127.0.0.1", self._to)
-            self._writers |= {writer, far}
-            await asyncio.gather(self._copy(reader, far, False), self._copy(far_reader, writer, True))
-        except OSError:
-            pass
-        finally:
-            for end in (writer, far):
-                if end is not None:
-                    self._writers.discard(end)
-                    end.transport.abort()
-
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, down: bool) -> None:
-        while data := await reader.read(8192):
-            if down:
-                await self.flows.wait()
-                if self.bytes_per_second:
-                    await asyncio.sleep(len(data) / self.bytes_per_second)
-            writer.write(data)
-            await writer.drain()
-        raise OSError("closed")
-
-
 class Viewer:
     """A page and its emulator, on the reference client machine. Every byte is checked as it comes."""
 

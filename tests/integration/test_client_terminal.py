@@ -192,6 +192,10 @@ async def test_a_pipe_gets_every_byte_once_through_cuts(stack: Stack) -> None:
     loop = "for i in $(seq 400); do echo line $i; sleep 0.005; done"
     task = asyncio.create_task(piped(stack, f"--create lines -q -- sh -c '{loop}'"))
     before = stack.relay.connections
+    async with asyncio.timeout(60):
+        # The session is made and the socket on its way: a request that is cut before is an error, and told.
+        while stack.relay.connections < before + 2:
+            await asyncio.sleep(0.05)
     for _ in range(10):
         await asyncio.sleep(0.4)
         stack.relay.cut()

@@ -59,7 +59,10 @@ def test_docker_stopped_and_started_under_a_running_hub(site: Site, ann: dict[st
     site.api("POST", "/users/bob/server")
     wait_for("the refusal", lambda: not site.server("bob").get("pending"))
     assert not site.server("bob")
-    site.api("DELETE", "/users/ann/server")  # JupyterHub's API does not report that a stop failed
+    for path in ("/users/ann/server", "/users/ann"):  # what cannot be stopped is not deleted either
+        refused = site.api("DELETE", path)
+        assert refused.status_code == 503 and "could not be stopped" in refused.json()["message"]
+        wait_for("ann's record", lambda: site.ready("ann"))
     assert "still recorded as running" in site.log()
     wait_for("ann's record", lambda: site.ready("ann"))
 
@@ -107,12 +110,16 @@ def test_a_container_that_is_frozen_at_hub_start_is_left_alone(site: Site, ann: 
         site.start_hub()
         assert wait_for("ann's record", lambda: site.ready("ann"))
         assert "does not answer. It is left alone" in site.log()
-        assert site.server("ann")["state"]["answering"] is False
+        state = site.server("ann")["state"]
+        assert state["answering"] is False and "left alone" in state["note"]
+        assert "not answering at the moment" in site.home("ann")
         assert site.container("ann")["State"]["Running"]
     finally:
         site.thaw()
     same(site, ann)
     wait_for("the answer to be noted", lambda: site.server("ann")["state"]["answering"])
+    assert "note" not in site.server("ann")["state"]
+    assert "not answering" not in site.home("ann") and "It runs, and so do its terminals" in site.home("ann")
 
 
 def test_a_container_started_while_hub_was_away_gets_a_new_token(site: Site, ann: dict[str, Any]) -> None:

@@ -16,7 +16,8 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from tests.integration.stream_fixtures import LINE, Relay, Viewer, Workspace, counted
+from tests.integration.stream_fixtures import LINE, Viewer, Workspace, counted
+from tests.support.relay import Relay
 
 CAT = ("/bin/sh", "-c", "stty raw -echo; echo ready; exec cat")
 
@@ -82,13 +83,12 @@ async def test_resumes_with_exactly_what_was_missed(workspace: Workspace) -> Non
         other = viewer(workspace, session, mode="rw")
         async with other:
             await other.live()
-            relay.up = False
-            relay.cut()
+            relay.down()
             await v.until(lambda: v.state == "reconnecting")
             before, had = v.place, v.bytes
             other.type(b"x" * 5000)
             await other.until(lambda: other.seen.count(b"x") == 5000)
-            relay.up = True
+            relay.up()
             await v.until(lambda: v.seen.count(b"x") == 5000)
         assert v.clears == ["fresh"] and v.place == (before or 0) + 5000 and v.bytes == had + 5000
 
@@ -196,8 +196,7 @@ async def test_resize_of_the_width_costs_the_resume(workspace: Workspace) -> Non
     session = workspace.create(*CAT)
     async with Relay(workspace.port) as relay, viewer(workspace, session, port=relay.port) as v:
         await v.live()
-        relay.up = False
-        relay.cut()
+        relay.down()
         await v.until(lambda: v.state == "reconnecting")
         async with viewer(workspace, session) as other:
             await other.live()
@@ -205,7 +204,7 @@ async def test_resize_of_the_width_costs_the_resume(workspace: Workspace) -> Non
             await other.until(lambda: b"wide" in other.seen)
             other.do(other.stream.resize(24, 50))
             await other.until(lambda: other.sizes[-1] == (24, 50))
-            relay.up = True
+            relay.up()
             await v.until(lambda: b"wide" in v.seen)
         assert v.clears == ["fresh", "width"]
 

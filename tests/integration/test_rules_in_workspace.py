@@ -21,9 +21,10 @@ from websockets.sync.client import ClientConnection, connect
 from persistent_terminal_hub.policy import Rules
 from persistent_terminal_hub.protocol.codes import SUBPROTOCOL
 from persistent_terminal_hub.rules_file import rules_hash
+from tests.support.waiting import wait_for
 
 from .lock_fixtures import BASE, OWNER, Hub, LockedWorkspace
-from .test_server_extension import REPO, wait_for
+from .test_server_extension import REPO
 
 API = BASE + "persistent-terminals/api"
 BOB = {"Authorization": "token bob-token"}

@@ -28,9 +28,10 @@ from persistent_terminal_hub.protocol.codes import SUBPROTOCOL
 from persistent_terminal_hub.server.lock import SETTING
 from persistent_terminal_hub.server.singleuser import PersistentSingleUser
 from persistent_terminal_hub.tokens import Purpose, SigningKey
+from tests.support.waiting import free_port, wait_for
 
 from .lock_fixtures import BASE, HTML, OWNER, Hub, LockedWorkspace
-from .test_server_extension import free_port, server_env, wait_for
+from .test_server_extension import server_env
 
 re_parser: Any = __import__("re")._parser
 LOCK_HEADERS = {

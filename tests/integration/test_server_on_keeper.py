@@ -19,8 +19,10 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support.waiting import free_port, wait_for
+
 from .keeper_fixtures import KeeperProcess
-from .test_server_extension import RESET, TOKEN, Server, free_port, server_env, wait_for
+from .test_server_extension import RESET, TOKEN, Server, server_env
 
 # A plain server; without a grammar whose compilation is half of its start (see server/singleuser.py).
 QUICK = (
@@ -181,7 +183,7 @@ def test_questions_are_answered_once_with_nobody_there(workspace: Workspace) -> 
     late = workspace.create(name="late", argv=["sh", "-c", "read x; " + ASK % (ANSWERS, 100)])
     workspace.kill_server()
     workspace.control.call("input", b"\n", session=late["id"], client="test", seq=1)
-    wait_for(lambda: b"asked" in journal(workspace, late["id"]), 20, "the next server answers")
+    wait_for(lambda: b"asked" in journal(workspace, late["id"]), 60, "the next server answers")
     time.sleep(0.3)
     workspace.wait()
     for key in ("ask", "late"):

@@ -7,6 +7,7 @@ directions is known: the log, and the lines.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.stream_fixtures import LINE, Relay, Viewer, Workspace, counted
+from tests.integration.stream_fixtures import LINE, Viewer, Workspace, counted
+from tests.support.relay import Relay
 
 PROGRAM = """
 import os, select, sys, termios, tty
@@ -23,7 +25,6 @@ tty.setraw(0)
 log = open(sys.argv[1], "ab", buffering=0)
 lines, pause = int(sys.argv[2]), float(sys.argv[3])
 n = 0
-os.set_blocking(0, False)
 while True:
     if select.select([0], [], [], pause if n < lines else 1000)[0]:
         log.write(os.read(0, 4096))
@@ -114,11 +115,36 @@ async def test_server_is_killed_while_typing_and_reading(workspace: Workspace) -
             workspace.kill_server()
             await v.until(lambda: v.state == "reconnecting")
             started = asyncio.get_running_loop().time()
-            await v.until(lambda: v.state == "live", 20)
+            await v.until(lambda: v.state == "live", 60)
             print("back after", asyncio.get_running_loop().time() - started)
         typist.cancel()
         await settle(case, v)
-        assert v.clears == ["fresh"] and v.bytes == case.end and not v.skipped
+        await nothing_missing(case, v)
+
+
+async def nothing_missing(case: Case, v: Viewer) -> None:
+    """All was shown, or was announced as skipped and is there for the asking.
+
+    Somebody who types all the time is owed an echo: when the server was away for long (on a busy machine),
+    what was missed is more than comes in 250 ms, and the stream jumps with `lag`, as the protocol says.
+    """
+    assert v.clears[0] == "fresh" and set(v.clears[1:]) <= {"lag"}
+    assert len(v.clears) - 1 == len(v.skipped) == v.keyframes
+    assert v.bytes + sum(stop - start for start, stop in v.skipped) == case.end
+    for start, stop in list(v.skipped):
+        place = start
+        while place < stop:
+            v.fetched.clear()
+            asked = len(v.fetches)
+            while len(v.fetches) == asked:  # one at a time: right after another it may be refused as busy
+                v.do(v.stream.fetch(place, stop))
+                with contextlib.suppress(AssertionError):
+                    await v.until(lambda asked=asked: len(v.fetches) > asked, 1)
+            assert v.fetches[-1][0] == place, "what was skipped cannot be had"
+            data = b"".join(v.fetched[offset] for offset in sorted(v.fetched))
+            place = v.fetches[-1][1]
+            assert data == counted(start, stop)[: len(data)] and place == start + len(data)
+            start = place
 
 
 async def test_two_clients_stalls_and_resizes(workspace: Workspace) -> None:
@@ -158,10 +184,9 @@ async def test_overflow_of_a_small_journal_is_announced(workspace: Workspace) ->
         for turn in range(6):
             await asyncio.sleep(0.1)
             case.type(v)
-            relay.up = False
-            relay.cut()
+            relay.down()
             await asyncio.sleep(0.4 if turn % 2 else 0.05)
-            relay.up = True
+            relay.up()
         await settle(case, v)
         assert v.keyframes and v.skipped
         # What was shown and what was announced as skipped is the whole stream, without an overlap in skips.

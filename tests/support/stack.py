@@ -7,43 +7,17 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from tests.support.device import Line
+from tests.support.waiting import free_ports, wait_for
 
 PASSWORD = "correct horse battery staple 7"  # every test user's
-
-
-def free_ports(count: int) -> list[int]:
-    """TCP ports on loopback that were free a moment ago."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
-def wait_for(check: Callable[[], Any], seconds: float, what: str) -> Any:
-    """The first true value of `check()`; fails with `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
-    last: object = None
-    while time.monotonic() < deadline:
-        try:
-            value = check()
-            if value:
-                return value
-        except (requests.RequestException, OSError) as error:
-            last = error
-        time.sleep(0.2)
-    raise AssertionError(f"{what}: not within {seconds} s ({last})")
 
 
 def children(pid: int) -> dict[int, str]:
