@@ -45,6 +45,7 @@ class PersistentTerminalSpawner(WorkspaceStart):
         if not containers.is_running(inspected):
             return containers.status_of(inspected)
         self.object_id = inspected["Id"]
+        await self.resync_filter()
         await self._redeliver_if_due(inspected)
         if not self._answers:
             await self._ask_again()
@@ -162,7 +163,7 @@ class PersistentTerminalSpawner(WorkspaceStart):
             state["started_at"] = self._started_at
         if self.object_id:
             state["answering"] = self._answers
-            state["image"] = self.image
+            state["image"] = self.chosen_image
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
