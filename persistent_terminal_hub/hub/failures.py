@@ -136,6 +136,7 @@ def runtime_missing(runtime: str, known: list[str]) -> WorkspaceProblem:
     """workspace.runtime names one that the engine does not have."""
     return WorkspaceProblem(
         f"The Docker Engine does not know the container runtime {runtime!r} that the setting "
-        f"workspace.runtime names; it knows {', '.join(known)}. An administrator has to install it or change the setting.",
+        f"workspace.runtime names; it knows "
+        f"{', '.join(known)}. An administrator has to install it or change the setting.",
         reason="runtime-missing",
     )
