@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from persistent_terminal_hub.hub.container_spec import MEBIBYTE, parse_memory
 from persistent_terminal_hub.hub.egress import Ground, Policy
@@ -30,9 +30,16 @@ class WorkspaceOptions(BaseModel):
 
     image: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     cpu: Annotated[float, Field(ge=0.05, le=1024, allow_inf_nan=False)] | None = None
-    memory: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,11}[KMGT]\Z")] | None = None
+    memory: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,11}[KMGT]$")] | None = None
     pids: Annotated[int, Field(ge=32, le=1_000_000)] | None = None
     egress: Literal["none", "internet", "list"] | None = None
+
+    @field_validator("cpu", mode="before")
+    @classmethod
+    def _no_switch(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # which Python takes for a number
+            raise ValueError("is no number")
+        return value
 
     def chosen(self) -> dict[str, Any]:
         """Only what is chosen, as JSON takes it."""

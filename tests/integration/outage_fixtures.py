@@ -25,6 +25,7 @@ import pytest
 import requests
 from docker.errors import DockerException
 
+from persistent_terminal_hub.settings import Settings
 from tests.integration.docker_fixtures import TINY_IMAGE, settings_for, sweep
 
 TOKEN = "test-token-of-the-outage-tests"
@@ -99,7 +100,7 @@ class Site:
         self.outside, self.inside = f"10.239.{third}.1", f"10.239.{third}.2"
         self.hub_id = uuid.uuid4().hex[:12]
         self.socket = f"unix://{root}/d.sock"
-        self.hub_url = f"http://{self.inside}:8081"
+        self.hub_url = self.bind_url = f"http://{self.inside}:8081"
         self.containerd: subprocess.Popen[bytes] | None = None
         self.dockerd: subprocess.Popen[bytes] | None = None
         self.hub: subprocess.Popen[bytes] | None = None
@@ -188,11 +189,14 @@ class Site:
         return docker.APIClient(self.socket, version="auto", timeout=60)
 
     # -- hub
+    def settings(self) -> Settings:
+        return settings_for(self.root / "hub", TINY_IMAGE, host=self.socket)
+
     def start_hub(self) -> None:
-        settings = settings_for(self.root / "hub", TINY_IMAGE, host=self.socket)
+        settings = self.settings()
         given = {
             "dir": str(self.root / "hub"),
-            "hub_url": self.hub_url,
+            "hub_url": self.bind_url,
             "token": TOKEN,
             "hub_id": self.hub_id,
             "settings": settings.model_dump(mode="json", exclude={"auth"}),
@@ -221,9 +225,13 @@ class Site:
     def kill_hub(self) -> None:
         end(self.hub, signal.SIGKILL)
 
-    def api(self, method: str, path: str) -> requests.Response:
+    def api(self, method: str, path: str, **body: Any) -> requests.Response:
         return requests.request(
-            method, f"{self.hub_url}/hub/api{path}", headers={"Authorization": f"token {TOKEN}"}, timeout=60
+            method,
+            f"{self.hub_url}/hub/api{path}",
+            headers={"Authorization": f"token {TOKEN}"},
+            timeout=60,
+            **({"json": body} if body else {}),
         )
 
     def server(self, user: str) -> dict[str, Any]:
