@@ -127,9 +127,9 @@ def accept(kept: Mapping[str, Any], given: object, limits: Limits) -> tuple[Work
             notes[name] = f"Your earlier choice of {name} no longer holds: {beyond[name]}"
         else:
             earlier[name] = value
-    if given == kept or not given:
+    now = parse(given) if given else WorkspaceOptions()
+    if not now.model_fields_set or now.chosen() == kept:
         return parse(earlier), list(notes.values())
-    now = parse(given)
     if beyond := excesses(now, limits):
         raise OptionsRefused(" ".join(beyond.values()))
     both = {**earlier, **now.model_dump(include=now.model_fields_set)}

@@ -55,7 +55,8 @@ async def main():
     loop = asyncio.get_running_loop()
     for port in map(int, sys.argv[1].split(",")):
         await asyncio.start_server(serve, "0.0.0.0", port)
-        await loop.create_datagram_endpoint(Echo, ("0.0.0.0", port))
+        for address in sys.argv[2].split(","):  # each by itself, or answers come from another address
+            await loop.create_datagram_endpoint(Echo, (address, port))
     print("listening", flush=True)
     await asyncio.Event().wait()
 asyncio.run(main())
@@ -123,11 +124,11 @@ class FilteredSite(Site):
             ]
         for command in commands:
             subprocess.run(command.split(), check=True)
-        self.serve(self.out, "53,80,443,5432")
-        self.serve(self.netns, "22,5432,9000")
+        self.serve(self.out, "53,80,443,5432", ",".join((PUBLIC, OTHER_PUBLIC, METADATA, PRIVATE, RESOLVER)))
+        self.serve(self.netns, "22,5432,9000", SITE)
 
-    def serve(self, netns: str, ports: str) -> None:
-        command = ["nsenter", f"--net=/run/netns/{netns}", sys.executable, "-c", SERVER, ports]
+    def serve(self, netns: str, ports: str, addresses: str) -> None:
+        command = ["nsenter", f"--net=/run/netns/{netns}", sys.executable, "-c", SERVER, ports, addresses]
         server = subprocess.Popen(command, stdout=subprocess.PIPE)
         self.servers.append(server)
         assert server.stdout is not None and server.stdout.readline() == b"listening\n"
