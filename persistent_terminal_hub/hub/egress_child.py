@@ -47,7 +47,7 @@ async def plan(settings: Settings, data: DataDir) -> FilterPlan:
     if workspace.egress_filter == "required" or workspace.egress != "internet":
         return FilterPlan(
             False,
-            f"No workspace can be started: the settings require an egress helper, and none runs. {NOT_FILTERED}",
+            f"No workspace can be started: the settings need an egress helper, and none runs. {NOT_FILTERED}",
         )
     return FilterPlan(False, NOT_FILTERED)
 

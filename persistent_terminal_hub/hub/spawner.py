@@ -45,7 +45,7 @@ class PersistentTerminalSpawner(WorkspaceStart):
         if not containers.is_running(inspected):
             return containers.status_of(inspected)
         self.object_id = inspected["Id"]
-        await self.resync_filter()
+        await self.resync_filter(inspected["Config"]["Labels"])
         await self._redeliver_if_due(inspected)
         if not self._answers:
             await self._ask_again()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from traitlets import default
@@ -23,7 +24,7 @@ from persistent_terminal_hub.hub.egress_link import (
     state_of,
     usable,
 )
-from persistent_terminal_hub.hub.object_names import LABEL_HUB, label_filters
+from persistent_terminal_hub.hub.object_names import LABEL_EGRESS, LABEL_HUB, label_filters
 from persistent_terminal_hub.hub.spawner_base import WorkspaceObjects
 from persistent_terminal_hub.hub.workspace_options import Limits, OptionsRefused, WorkspaceOptions
 
@@ -133,16 +134,25 @@ class WorkspaceChoices(WorkspaceObjects):
         if answer.get("bandwidth"):
             self.log.warning("Bandwidth: %s", answer["bandwidth"])
 
-    async def resync_filter(self) -> None:
-        """Once in this hub's life: say what runs. The rules stand meanwhile; the helper knows them too."""
-        if self.hub_id in self._resynced or not self.filtered:
+    async def resync_filter(self, labels: Mapping[str, str]) -> None:
+        """Once in this hub's life, or when a helper has come: say what runs. Earlier rules stand meanwhile.
+
+        `labels` are the running container's.
+        """
+        if not self.filtered:
             return
-        self._resynced.add(self.hub_id)
-        try:
-            await self.tell_helper()
-        except FilterProblem as problem:
-            self._resynced.discard(self.hub_id)
-            self.log.warning("The egress helper was not told what runs: %s. Earlier rules stay.", problem)
+        if self.hub_id not in self._resynced:
+            self._resynced.add(self.hub_id)
+            try:
+                await self.tell_helper()
+            except FilterProblem as problem:
+                self._resynced.discard(self.hub_id)
+                self.log.warning("The egress helper was not told what runs: %s. Earlier rules stay.", problem)
+                return
+        if self._egress in ("", NOT_ENFORCED):
+            self._egress = labels.get(LABEL_EGRESS, self.settings.workspace.egress)
+            self.orm_spawner.state = self.get_state()
+            self.user.db.commit()
 
     # -- what stays recorded -------------------------------------------------------------------------
     def get_state(self) -> dict[str, Any]:

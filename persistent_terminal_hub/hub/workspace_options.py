@@ -38,7 +38,7 @@ class WorkspaceOptions(BaseModel):
     @classmethod
     def _no_switch(cls, value: Any) -> Any:
         if isinstance(value, bool):  # which Python takes for a number
-            raise ValueError("is no number")
+            raise ValueError("is no number")  # noqa: TRY004  (pydantic takes no TypeError)
         return value
 
     def chosen(self) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 """What people may choose for a workspace: the administrator's limits, and what lasts."""
+# ruff: noqa: E501 - the tables of cases read best one case a line
 
 from __future__ import annotations
 
