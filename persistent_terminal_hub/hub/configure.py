@@ -17,6 +17,7 @@ from persistent_terminal_hub.hub import backend as backends
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirError
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, Endpoints, discover
 from persistent_terminal_hub.hub.preflight import has_address
+from persistent_terminal_hub.hub.service_api import CULL_SCOPE, CUSTOM_SCOPES
 from persistent_terminal_hub.hub.subnets import gateway_of, hub_subnet
 from persistent_terminal_hub.hub.user_names import protect_user_names
 from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
@@ -26,6 +27,10 @@ log = logging.getLogger("persistent_terminal_hub")
 
 #: The supervisor as the hub knows it.
 SUPERVISOR = "supervisor"
+
+#: The culler as the hub knows it, and all that it may do there.
+CULLER = "culler"
+CULLER_SCOPES = (CULL_SCOPE, "delete:servers")
 
 
 class ConfigurationError(Exception):
@@ -135,8 +140,15 @@ def _hub(c: Any, settings: Settings, data: DataDir, backend: backends.Backend) -
     c.ConfigurableHTTPProxy.auth_token = data.proxy_token()
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{settings.server.proxy_api_port}"
     # A restarted proxy has no routes: the supervisor asks the hub to give them back (POST /hub/api/proxy).
-    c.JupyterHub.services = [{"name": SUPERVISOR, "api_token": data.supervisor_token(), "display": False}]
-    c.JupyterHub.load_roles = [{"name": SUPERVISOR, "scopes": ["proxy"], "services": [SUPERVISOR]}]
+    c.JupyterHub.services = [
+        {"name": SUPERVISOR, "api_token": data.supervisor_token(), "display": False},
+        {"name": CULLER, "api_token": data.culler_token(), "display": False},
+    ]
+    c.JupyterHub.custom_scopes = CUSTOM_SCOPES
+    c.JupyterHub.load_roles = [
+        {"name": SUPERVISOR, "scopes": ["proxy"], "services": [SUPERVISOR]},
+        {"name": CULLER, "scopes": list(CULLER_SCOPES), "services": [CULLER]},
+    ]
     c.Spawner.environment = workspace_environment(settings, notice)
 
 
@@ -221,6 +233,10 @@ def _authenticator(c: Any, settings: Settings, data: DataDir) -> None:
     oauth.token_url = endpoints.token_url
     oauth.userdata_url = endpoints.userdata_url
     oauth.provider_name = oauth.login_service = name
+    if preset_of(auth.provider).proves_fresh_login:
+        oauth.issuer = endpoints.issuer
+        oauth.jwks_url = endpoints.jwks_url
+        oauth.id_token_algorithms = list(endpoints.id_token_algorithms)
     oauth.username_claim = auth.username_claim
     oauth.scope = list(auth.scopes)
     oauth.client_id = auth.client_id
