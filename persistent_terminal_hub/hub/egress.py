@@ -195,12 +195,19 @@ def removal_text(hub_id: str, present: str) -> str:
 
 def in_place(ground: Ground, workspaces: Iterable[Workspace], present: str) -> bool:
     """Whether `iptables-save -t filter` shows exactly what is wanted, hooks included."""
-    mine = [line for line in _appended(present) if line.split()[1] in ground.chains]
-    wanted = rules(ground, workspaces)
-    return sorted(mine) == sorted(wanted) and all(
-        [line for line in mine if line.split()[1] == chain] == [r for r in wanted if r.split()[1] == chain]
-        for chain in ground.chains
-    ) and not _hooks(ground, present)  # fmt: skip
+    return hooked(ground, present) and by_chain(ground, present) == by_chain(
+        ground, "\n".join(rules(ground, workspaces))
+    )
+
+
+def hooked(ground: Ground, present: str) -> bool:
+    """Whether our chains are called from where they must be, before everything that is not ours."""
+    return not _hooks(ground, present)
+
+
+def by_chain(ground: Ground, present: str) -> dict[str, list[str]]:
+    """The rules of each of our chains, in their order."""
+    return {chain: _in_chain(present, chain) for chain in ground.chains}
 
 
 def _table(lines: Iterable[str]) -> str:

@@ -28,10 +28,13 @@ from persistent_terminal_hub.hub.egress import (
     EgressError,
     Ground,
     Workspace,
+    by_chain,
+    hooked,
     in_place,
     parse_state,
     removal_text,
     restore_text,
+    rules,
 )
 from persistent_terminal_hub.hub.egress_link import MOST_BYTES, socket_path
 from persistent_terminal_hub.hub.netfilter import ToolError
@@ -83,7 +86,7 @@ class Helper:
         self._interval = interval
         self._resolvers = resolvers
         self._workspaces: tuple[Workspace, ...] = ()
-        self._accepted: tuple[Ground, tuple[Workspace, ...], str] | None = None
+        self._accepted: tuple[Ground, tuple[Workspace, ...], dict[str, list[str]]] | None = None
         self._shaper = Shaper(ground.pool)
         self._busy = asyncio.Lock()
         self._problem = ""
@@ -105,9 +108,7 @@ class Helper:
             ground = replace(ground, resolvers=self._resolvers())
         for attempt in range(TRIES):
             present = await netfilter.saved_rules()
-            mine = "\n".join(line for line in present.splitlines() if ground.chain("") in line)
-            # An iptables of another age may spell rules otherwise: then its own words are compared.
-            if in_place(ground, workspaces, present) or (ground, workspaces, mine) == self._accepted:
+            if in_place(ground, workspaces, present) or self._is_accepted(ground, workspaces, present):
                 return attempt > 0
             try:
                 await netfilter.restore(restore_text(ground, workspaces, present))
@@ -115,11 +116,20 @@ class Helper:
                 if attempt == TRIES - 1:
                     raise
                 continue
-            present = await netfilter.saved_rules()
-            mine = "\n".join(line for line in present.splitlines() if ground.chain("") in line)
-            self._accepted = (ground, workspaces, mine)
+            self._accept(ground, workspaces, await netfilter.saved_rules())
             return True
         return True
+
+    def _is_accepted(self, ground: Ground, workspaces: tuple[Workspace, ...], present: str) -> bool:
+        """An iptables of another age spells rules otherwise: then its own words of last time are compared."""
+        return (ground, workspaces, by_chain(ground, present)) == self._accepted and hooked(ground, present)
+
+    def _accept(self, ground: Ground, workspaces: tuple[Workspace, ...], present: str) -> None:
+        found = by_chain(ground, present)
+        wanted = by_chain(ground, "\n".join(rules(ground, workspaces)))
+        # Somebody may have swept between writing and looking.
+        whole = all(len(found[chain]) == len(wanted[chain]) for chain in ground.chains)
+        self._accepted = (ground, workspaces, found) if whole else None
 
     async def check(self) -> None:
         """One look: what was swept away is put back."""
