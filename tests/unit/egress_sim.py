@@ -92,3 +92,10 @@ class Table:
             else:
                 assert word in ("-m", "--reject-with"), f"unknown match {word}"
         return matched, verdict, name
+
+
+def saved(table: Table) -> str:
+    """The table as `iptables-save` prints it."""
+    lines = [f":{chain} ACCEPT [0:0]" for chain in table.chains]
+    lines += [f"-A {chain} {' '.join(rule)}" for chain, rules in table.chains.items() for rule in rules]
+    return "*filter\n" + "\n".join(lines) + "\nCOMMIT\n"

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
-from egress_sim import Packet, Table
+from egress_sim import Packet, Table, saved
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -218,12 +218,6 @@ def test_the_kernels_tool_takes_every_text(ground: Ground, state: list[Workspace
 
 
 # -- hooks ---------------------------------------------------------------------------------------------
-def saved(table: Table) -> str:
-    lines = [f":{chain} ACCEPT [0:0]" for chain in table.chains]
-    lines += [f"-A {chain} {' '.join(rule)}" for chain, rules in table.chains.items() for rule in rules]
-    return "*filter\n" + "\n".join(lines) + "\nCOMMIT\n"
-
-
 @pytest.mark.parametrize(
     "base",
     [

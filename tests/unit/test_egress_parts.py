@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from egress_sim import Table, saved
 
 from persistent_terminal_hub.hub import egress_child, egress_link, netfilter
 from persistent_terminal_hub.hub.bandwidth import burst_bytes, commands, ifb_name, parse_links, parse_rate
@@ -21,6 +22,7 @@ from persistent_terminal_hub.hub.egress_link import FilterProblem, Wish, ask, gr
 from persistent_terminal_hub.settings import Settings
 
 HUB = "0123456789ab"
+BASE = ":DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j RETURN\n"
 SETTINGS = Settings.model_validate({"workspace": {"egress": "list", "networkBandwidth": "10M"}})
 
 
@@ -128,6 +130,47 @@ async def test_a_state_that_cannot_be_applied_is_not_remembered(
     assert answer["ok"] is False and "not on this machine" in str(answer["problem"])
     assert (await helper.answer(b'{"op": "status"}'))["enforced"] == 0
     assert list(tmp_path.iterdir()) == []
+
+
+class Kernel:
+    """Keeps the table; its iptables spells rules in a way of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.table = Table("", BASE)
+        self.writes = 0
+        self.sweep_after_write = False
+        monkeypatch.setattr(netfilter, "saved_rules", self.saved)
+        monkeypatch.setattr(netfilter, "restore", self.restore)
+
+    async def saved(self) -> str:
+        return saved(self.table).replace("--ctstate RELATED,ESTABLISHED", "--ctstate ESTABLISHED,RELATED")
+
+    async def restore(self, text: str) -> None:
+        self.writes += 1
+        self.table = Table(text, saved(self.table))
+        if self.sweep_after_write:
+            self.table.chains["INPUT"].clear()
+            self.table.chains[f"PTH-{HUB}-FWD"].clear()
+
+
+async def test_another_spelling_is_not_written_again_and_again_but_a_sweep_is_seen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kernel = Kernel(monkeypatch)
+    helper = Helper(ground_of(SETTINGS, HUB), path=tmp_path / "h.sock")
+    message = {"op": "apply", "workspaces": [{"subnet": "10.213.0.8/29", "policy": "list"}]}
+    assert (await helper.answer(json.dumps(message).encode()))["ok"] is True
+    for _ in range(3):
+        await helper.check()
+    assert kernel.writes == 1
+    good = kernel.table.chains
+    # Swept, and swept again in the moment between writing and looking: that is not the new normal.
+    kernel.table = Table("", BASE)
+    kernel.sweep_after_write = True
+    await helper.check()
+    kernel.sweep_after_write = False
+    await helper.check()
+    assert kernel.writes == 3 and kernel.table.chains == good
 
 
 @pytest.mark.parametrize("text", ["", "junk", "{}", "[1]", '[{"subnet": "0.0.0.0/0", "policy": "internet"}]'])
