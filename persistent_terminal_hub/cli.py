@@ -114,6 +114,24 @@ def rotate_keys(config: Path | None, compromised: bool) -> None:
     raise SystemExit(rotate(config, compromised))
 
 
+@main.command("egress-helper")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file; else what PTH_CONFIG names.")
+@click.option("--user", default="", help="Who runs the hub; else the owner of its data directory.")
+@click.option(
+    "--interval", type=click.FloatRange(0.2, 3600), default=5.0, show_default=True,
+    help="Seconds between two looks at whether the rules still stand.",
+)  # fmt: skip
+@click.option("--remove", is_flag=True, help="Take away all rules of this hub, and end.")
+def egress_helper(config: Path | None, user: str, interval: float, remove: bool) -> None:
+    """Filter the network of the workspaces, as root beside a hub that is not.
+
+    A hub that `serve` runs as root has one already. When this command ends, the rules stay.
+    """
+    from persistent_terminal_hub.hub.egress_command import run
+
+    raise SystemExit(run(config, user, interval, remove))
+
+
 @main.command()
 @click.argument("target", required=False, metavar="[USER/WORKSPACE]")
 @click.option("--all", "all_", is_flag=True, help="All of mine, of USER/, or everybody's (administrators).")

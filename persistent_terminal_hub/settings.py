@@ -10,16 +10,17 @@ own and is imported when first used, so that importing the model stays cheap.
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 
 from persistent_terminal_hub.config.presets import preset_of
+from persistent_terminal_hub.config.section import NOT_TEXT as NOT_TEXT
+from persistent_terminal_hub.config.section import Section as Section
+from persistent_terminal_hub.config.workspace_settings import WorkspaceSettings as WorkspaceSettings
 
 if TYPE_CHECKING:
     from persistent_terminal_hub.config.load import LoadedSettings
@@ -31,32 +32,6 @@ class SettingsError(Exception):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems: tuple[str, ...] = problems
-
-
-# C0 and C1 controls, and halves of surrogate pairs (environment variables that are not UTF-8 bring them).
-_UNTIDY = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-NOT_TEXT = "must be plain text on one line, without control characters"
-
-
-class Section(BaseModel):
-    """A group of settings: refuses unknown keys, cannot be changed after loading."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-    )
-
-    @field_validator("*")
-    @classmethod
-    def _plain_text(cls, value: Any) -> Any:
-        for part in value if isinstance(value, tuple | frozenset) else (value,):
-            text = part.get_secret_value() if isinstance(part, SecretStr) else part
-            if isinstance(text, str | Path) and _UNTIDY.search(str(text)):
-                raise ValueError(NOT_TEXT)
-        return value
 
 
 def _not_empty(path: Path) -> Path:
@@ -182,36 +157,6 @@ class AuthSettings(Section):
     signing_key_days: int = Field(
         30, ge=1, le=3650, description="The key that signs the hub's tokens is replaced after so many days."
     )
-
-
-class WorkspaceSettings(Section):
-    """What a workspace is made of and how many there may be."""
-
-    backend: Literal["auto", "docker", "process"] = Field(
-        "auto",
-        description="`auto`: containers when a Docker Engine answers, else processes without isolation.",
-    )
-    image: str = Field(
-        "persistent-terminal-hub/workspace:latest", min_length=1, description="Image of a workspace."
-    )
-    cpu: float = Field(2.0, gt=0, le=1024, allow_inf_nan=False, description="CPUs a workspace may use.")
-    memory: str = Field("2G", description="Memory a workspace may use, as 512M or 2G.")
-    pids: int = Field(512, ge=32, le=1_000_000, description="Processes and threads a workspace may hold.")
-    max_per_user: int = Field(
-        5, ge=1, le=1000, description="Named workspaces per user, besides the default one."
-    )
-    max_running: int = Field(0, ge=0, le=1_000_000, description="Running workspaces in all; 0: no limit.")
-    start_timeout_seconds: int = Field(
-        120, ge=5, le=3600, description="A start that takes longer has failed."
-    )
-    stop_timeout_seconds: int = Field(10, ge=1, le=600, description="Grace between TERM and KILL at a stop.")
-
-    @field_validator("memory")
-    @classmethod
-    def _size(cls, value: str) -> str:
-        if not re.fullmatch(r"[1-9][0-9]{0,11}[KMGT]", value):
-            raise ValueError("must be a size such as 512M or 2G (a whole number, then K, M, G or T)")
-        return value
 
 
 class DockerSettings(Section):

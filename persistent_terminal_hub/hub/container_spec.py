@@ -17,6 +17,7 @@ from typing import Any
 
 from persistent_terminal_hub.hub.object_names import (
     LABEL_CONFIG,
+    LABEL_EGRESS,
     LABEL_IMAGE,
     ObjectNames,
     object_labels,
@@ -66,6 +67,9 @@ class SpecRequest:
     address: IPv4Address | None = None
     command: Sequence[str] = ()
     site: SiteOptions = NO_SITE_OPTIONS
+    open_files: int = OPEN_FILES
+    runtime: str = ""
+    egress: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ def build(request: SpecRequest) -> ContainerSpec:
         **request.site.labels,
         **object_labels(request.hub_id, request.user, request.workspace),
         LABEL_IMAGE: request.image,
+        **({LABEL_EGRESS: request.egress} if request.egress else {}),
     }
     spec = ContainerSpec(
         names=names,
@@ -161,13 +166,14 @@ def _defaults(request: SpecRequest) -> dict[str, Any]:
     return {
         "ShmSize": max(64 * MEBIBYTE, request.memory_bytes // 4),
         "Ulimits": [
-            {"Name": "nofile", "Soft": OPEN_FILES, "Hard": OPEN_FILES},
+            {"Name": "nofile", "Soft": request.open_files, "Hard": request.open_files},
             {"Name": "core", "Soft": 0, "Hard": 0},
         ],
         "LogConfig": {
             "Type": "json-file",
             "Config": {"max-size": LOG_FILE_SIZE, "max-file": str(LOG_FILES)},
         },
+        **({"Runtime": request.runtime} if request.runtime else {}),
     }
 
 

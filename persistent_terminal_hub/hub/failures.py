@@ -102,3 +102,41 @@ def left_alone() -> WorkspaceProblem:
         "Its page comes back as soon as the proxy does.",
         reason="left-alone",
     )
+
+
+def options_refused(sentences: str) -> WorkspaceProblem:
+    """What was chosen for the workspace is not allowed."""
+    return WorkspaceProblem(
+        f"{sentences} Nothing was started or changed; choose again, or start without options.",
+        reason="options",
+        status_code=422,
+    )
+
+
+def egress_not_possible(policy: str) -> WorkspaceProblem:
+    """The network cannot be closed on this hub."""
+    return WorkspaceProblem(
+        f"This workspace is to have the network policy {policy!r}, and this hub cannot filter networks. It "
+        "was not started, and your files are safe. An administrator has to run the egress helper "
+        "(persistent-terminal-hub egress-helper, as root); or choose the policy 'internet'.",
+        reason="egress-not-possible",
+    )
+
+
+def egress_failed(problem: str) -> WorkspaceProblem:
+    """The filter could not be put in place, so nothing may run behind it."""
+    message = (
+        "The network filter of your workspace could not be put in place, so it was not started. Your files "
+        "are safe. Try again in a minute; if it goes on, an administrator has to look at the egress helper."
+    )
+    return WorkspaceProblem(message, reason="egress-failed", log_message=f"{message} [{problem}]")
+
+
+def runtime_missing(runtime: str, known: list[str]) -> WorkspaceProblem:
+    """workspace.runtime names one that the engine does not have."""
+    return WorkspaceProblem(
+        f"The Docker Engine does not know the container runtime {runtime!r} that the setting "
+        f"workspace.runtime names; it knows "
+        f"{', '.join(known)}. An administrator has to install it or change the setting.",
+        reason="runtime-missing",
+    )

@@ -55,7 +55,9 @@ def ensure_network(
     existing = find_network(client, name)
     if existing is not None:
         subnet = subnet_of(existing)
-        if subnet is not None and not _in_use(client, name):
+        # Its labels say what goes for it (egress), and Docker cannot change them.
+        same = all((existing.get("Labels") or {}).get(key) == value for key, value in labels.items())
+        if subnet is not None and same and not _in_use(client, name):
             return subnet, False
         raise EngineError(
             Kind.FAILED,

@@ -23,6 +23,8 @@ LABEL_USER = "pth.user"
 LABEL_WORKSPACE = "pth.workspace"
 LABEL_CONFIG = "pth.config"
 LABEL_IMAGE = "pth.image"
+LABEL_EGRESS = "pth.egress"
+LABEL_BANDWIDTH = "pth.bandwidth"
 
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _HUB_ID = re.compile(r"[0-9a-f]{12}")

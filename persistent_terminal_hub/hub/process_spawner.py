@@ -25,7 +25,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from tornado.web import HTTPError
 from traitlets import Float, Instance, Integer, Unicode
 
-from persistent_terminal_hub.hub import proc
+from persistent_terminal_hub.hub import failures, proc
 from persistent_terminal_hub.hub.listening import until_listening
 from persistent_terminal_hub.hub.stop_grace import keeper_grace
 from persistent_terminal_hub.hub.workspace_rules import rules_environment
@@ -159,6 +159,13 @@ class PersistentProcessSpawner(LocalProcessSpawner):
 
     async def start(self) -> tuple[str, int]:
         """Start the workspace's first process; returns where its server will listen."""
+        if self.orm_spawner.user_options:
+            # JupyterHub has recorded them already, and would repeat them at every later start.
+            self.orm_spawner.user_options = {}
+            self.user.db.commit()
+            raise failures.options_refused(
+                "Workspaces of this hub are plain processes; nothing can be chosen."
+            )
         self._adopted = False
         self.port = self.port or random_port()
         self.workspace_path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
-from persistent_terminal_hub.hub import backend, preflight
+from persistent_terminal_hub.hub import backend, egress_child, preflight
 from persistent_terminal_hub.hub.configure import hub_host, nobody_allowed, public_bind_url, share_dir
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirError, DataDirLocked
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, discover
@@ -88,6 +88,7 @@ async def _serve(settings: Settings, config: Path | None, reset_admin_password: 
     data.prepare()
     async with step("Waiting until the data directory is free"):
         lock = await _lock(data)
+    egress = egress_child.FilterPlan(False)
     async with step("Asking the Docker Engine"):
         choice = await asyncio.to_thread(backend.resolve, settings, data)
     say(f"{'warning: ' if choice.warning else ''}{choice.reason}")
@@ -96,6 +97,9 @@ async def _serve(settings: Settings, config: Path | None, reset_admin_password: 
             say(f"warning: {missing}")
         if mortal := await asyncio.to_thread(backend.problem_with_live_restore, settings.docker):
             say(f"warning: {mortal}")
+        egress = await egress_child.plan(settings, data)
+        if egress.warning:
+            say(f"warning: {egress.warning}")
     if choice.backend == "process" and os.geteuid() == 0:
         say("warning: workspaces will run as root: whoever has a terminal rules this machine.")
     proxy_command, no_proxy = preflight.find_proxy()
@@ -111,7 +115,7 @@ async def _serve(settings: Settings, config: Path | None, reset_admin_password: 
             endpoints = await asyncio.to_thread(discover, settings.auth.issuer, data.discovery_cache)
         if endpoints.warning:
             say(f"warning: {endpoints.warning}")
-    return await _run(settings, config, data, choice, proxy_command, lock, reset_admin_password)
+    return await _run(settings, config, data, choice, proxy_command, lock, reset_admin_password, egress.start)
 
 
 async def _wait(event: asyncio.Event) -> None:
@@ -139,6 +143,7 @@ async def _run(
     proxy_command: list[str],
     lock: int,
     reset_admin_password: bool,
+    egress_helper: bool,
 ) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -160,6 +165,9 @@ async def _run(
     }
     if config is not None:
         environment["PTH_CONFIG"] = os.path.abspath(config)  # noqa: ASYNC240, PTH100  (touches no disk)
+    if egress_helper:
+        environment |= egress_child.REQUIRE
+        supervisor.start(egress_child.helper_spec(environment, data.hub_id()))
     if reset_admin_password:
         environment["PTH_RESET_ADMIN_PASSWORD"] = "1"  # noqa: S105  (a switch)
     hub = supervisor.start(hub_spec(settings, environment, hub_origin, (lock, password_end)))

@@ -53,6 +53,7 @@ class PersistentTerminalSpawner(WorkspaceStart):
         if not containers.is_running(inspected):
             return containers.status_of(inspected)
         self.object_id = inspected["Id"]
+        await self.resync_filter(inspected["Config"]["Labels"])
         await self._redeliver_if_due(inspected)
         await self._compare_marks(inspected)
         if inspected["State"].get("Paused"):
@@ -192,7 +193,7 @@ class PersistentTerminalSpawner(WorkspaceStart):
             state["answering"] = self._answers
             if not self._answers:
                 state["note"] = NOT_ANSWERING
-            state["image"] = self.image
+            state["image"] = self.chosen_image
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:

@@ -27,12 +27,12 @@ from persistent_terminal_hub.hub.failures import WorkspaceProblem
 from persistent_terminal_hub.hub.listening import until_listening
 from persistent_terminal_hub.hub.object_names import LABEL_CONFIG, LABEL_IMAGE
 from persistent_terminal_hub.hub.progress import Progress
-from persistent_terminal_hub.hub.spawner_base import WorkspaceObjects
+from persistent_terminal_hub.hub.spawner_options import WorkspaceChoices
 from persistent_terminal_hub.hub.subnets import SubnetsExhausted, workspace_address
 from persistent_terminal_hub.hub.workspace_rules import rules_environment
 
 
-class WorkspaceStart(WorkspaceObjects):
+class WorkspaceStart(WorkspaceChoices):
     """The part of the spawner that starts and adopts."""
 
     # Names of workspaces that `start` let in and that Docker does not list as running yet.
@@ -49,7 +49,7 @@ class WorkspaceStart(WorkspaceObjects):
         except (EngineError, SubnetsExhausted) as error:
             await self._undo(attempt)
             problem = error if isinstance(error, EngineError) else EngineError(Kind.OVERLAP, str(error))
-            raise failures.start_problem(problem, self.image) from None
+            raise failures.start_problem(problem, self.chosen_image) from None
         except BaseException:
             # Cancelled by start_timeout, or refused with a sentence of its own.
             await asyncio.shield(self._undo(attempt))
@@ -62,6 +62,8 @@ class WorkspaceStart(WorkspaceObjects):
     async def _start(self, attempt: Attempt) -> tuple[str, int]:
         self._say(5, "Looking for your workspace…")
         self.object_name = self.names.container
+        for note in self.take_options():
+            self._say(6, note)
         await self._bury()
         found = await self.engine.run(lambda client: containers.find(client, self.labels))
         if found and containers.is_running(found[0]):
@@ -82,21 +84,29 @@ class WorkspaceStart(WorkspaceObjects):
 
     async def _create(self, attempt: Attempt) -> dict[str, Any]:
         names = self.names
+        wish = self.wish()
+        self.refuse_unfiltered(wish)
+        await self._check_runtime()
         image_id = await self._image_id()
         self._say(30, "Preparing a network of its own…")
         pool = IPv4Network(self.settings.docker.subnet_pool)
         prefix = self.settings.docker.subnet_prefix
         subnet, made = await self.engine.run(
-            lambda client: containers.make_network(client, names.network, self.labels, pool, prefix)
+            lambda client: containers.make_network(
+                client, names.network, {**self.labels, **wish.labels}, pool, prefix
+            )
         )
         if made:
             attempt.network = names.network
+        await self.apply_filter(wish)
         spec = await self._spec(image_id, subnet)
         self._say(40, "Creating the container…")
         attempt.container = await self.engine.run(lambda client: containers.create(client, spec, self.labels))
         self._say(50, "Starting it…")
         await self.docker("start", attempt.container)
         self.log.info("Started container %s for %s", names.container, self._log_name)
+        if wish.bandwidth:
+            await self.apply_filter(wish)  # only now is there a cable to limit
         return dict(await self.docker("inspect_container", attempt.container))
 
     async def _spec(self, image_id: str, subnet: IPv4Network | None) -> ContainerSpec:
@@ -112,18 +122,22 @@ class WorkspaceStart(WorkspaceObjects):
                 reason="config",
                 status_code=500,
             ) from None
-        memory = self.mem_limit
+        options, workspace = self._options, self.settings.workspace
+        memory = parse_memory(options.memory) if options.memory else self.mem_limit
         return build(
             SpecRequest(
                 hub_id=self.hub_id,
                 user=self.user.name,
                 workspace=self.name,
-                image=self.image,
+                image=self.chosen_image,
                 image_id=image_id,
-                memory_bytes=int(memory or parse_memory(self.settings.workspace.memory)),
-                cpus=float(self.cpu_limit or self.settings.workspace.cpu),
-                pids=self.settings.workspace.pids,
-                stop_timeout_seconds=self.settings.workspace.stop_timeout_seconds,
+                memory_bytes=int(memory or parse_memory(workspace.memory)),
+                cpus=float(options.cpu or self.cpu_limit or workspace.cpu),
+                pids=options.pids or workspace.pids,
+                open_files=workspace.open_files,
+                runtime=workspace.runtime,
+                egress=self.wish().policy.value,
+                stop_timeout_seconds=workspace.stop_timeout_seconds,
                 address=workspace_address(subnet) if subnet else None,
                 command=tuple(self.cmd or ()),
                 site=site,
@@ -132,12 +146,18 @@ class WorkspaceStart(WorkspaceObjects):
 
     async def _image_id(self) -> str:
         try:
-            inspected = await self.docker("inspect_image", self.image)
+            inspected = await self.docker("inspect_image", self.chosen_image)
         except EngineError as error:
             if error.kind is Kind.NOT_FOUND:
-                raise failures.image_missing(self.image) from None
+                raise failures.image_missing(self.chosen_image) from None
             raise
         return str(inspected["Id"])
+
+    async def _check_runtime(self) -> None:
+        """Refuse a runtime that the engine does not know, in words better than Docker's."""
+        runtime = self.settings.workspace.runtime
+        if runtime and runtime not in (known := (await self.docker("info")).get("Runtimes") or {}):
+            raise failures.runtime_missing(runtime, sorted(known))
 
     async def _admit(self) -> None:
         """Refuse when the limit of running workspaces is reached; starts under way count."""
@@ -242,6 +262,7 @@ class WorkspaceStart(WorkspaceObjects):
             PTH_MAX_SESSIONS=str(session.max_per_workspace),
             PTH_PTY_COLS=str(pty.cols),
             PTH_PTY_ROWS=str(pty.rows),
+            JUPYTER_IMAGE_SPEC=self.chosen_image,
             PTH_HUB_ID=self.hub_id,
             PTH_WORKSPACE_ID=f"{self.user.name}/{self.name}",
             **rules_environment(self.settings, self),

@@ -24,6 +24,7 @@ import pytest
 import requests
 from docker.errors import DockerException
 
+from persistent_terminal_hub.settings import Settings
 from tests.integration.docker_fixtures import TINY_IMAGE, settings_for, sweep
 from tests.support import waiting
 
@@ -117,7 +118,7 @@ class Site:
         self.outside, self.inside = f"10.239.{third}.1", f"10.239.{third}.2"
         self.hub_id = uuid.uuid4().hex[:12]
         self.socket = f"unix://{root}/d.sock"
-        self.hub_url = f"http://{self.inside}:8081"
+        self.hub_url = self.hub_bind = f"http://{self.inside}:8081"
         self.public_url = f"http://{self.inside}:8000"
         self.containerd: subprocess.Popen[bytes] | None = None
         self.dockerd: subprocess.Popen[bytes] | None = None
@@ -207,15 +208,18 @@ class Site:
         return docker.APIClient(self.socket, version="auto", timeout=60)
 
     # -- hub
+    def settings(self) -> Settings:
+        return settings_for(self.root / "hub", self.image, host=self.socket)
+
     def start_hub(self) -> None:
         self.launch_hub()
         self.await_hub()
 
     def launch_hub(self) -> None:
-        settings = settings_for(self.root / "hub", self.image, host=self.socket)
+        settings = self.settings()
         given = {
             "dir": str(self.root / "hub"),
-            "hub_url": self.hub_url,
+            "hub_url": self.hub_bind,
             "bind_url": self.public_url,
             "proxy_api": self.proxy_api,
             "docker_timeout": self.docker_timeout,
@@ -249,9 +253,13 @@ class Site:
     def kill_hub(self) -> None:
         end(self.hub, signal.SIGKILL)
 
-    def api(self, method: str, path: str) -> requests.Response:
+    def api(self, method: str, path: str, **body: Any) -> requests.Response:
         return requests.request(
-            method, f"{self.hub_url}/hub/api{path}", headers={"Authorization": f"token {TOKEN}"}, timeout=60
+            method,
+            f"{self.hub_url}/hub/api{path}",
+            headers={"Authorization": f"token {TOKEN}"},
+            timeout=60,
+            **({"json": body} if body else {}),
         )
 
     def server(self, user: str) -> dict[str, Any]:

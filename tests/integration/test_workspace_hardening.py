@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
 from collections.abc import Iterator
+from ipaddress import IPv4Network
 
 import pytest
 import requests
@@ -97,6 +101,26 @@ def test_a_memory_hog_is_contained(stack: Stack, carol: requests.Session) -> Non
     assert "code=137" in code or code == "", code
     wait_for(lambda: answers(stack, carol), 30, "the workspace answers after the memory hog")
     assert stack.container("carol") == container
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only a root hub filters by itself")
+def test_a_root_hub_filters_the_network(stack: Stack, carol: requests.Session) -> None:
+    settings = json.loads(stack.config.read_text())
+    hub = str(next(IPv4Network(settings["docker"]["subnetPool"]).hosts()))
+    with socket.create_server(("0.0.0.0", 0)) as service:  # of the machine, on all its addresses
+        port = service.getsockname()[1]
+        socket.create_connection((hub, port), 5).close()
+        for target, number, wanted in (
+            (hub, port, False), (hub, settings["server"]["hubPort"], True), ("169.254.169.254", 80, False),
+        ):  # fmt: skip
+            script = (
+                f"import socket\ntry: socket.create_connection(({target!r}, {number}), 5); print(True)\n"
+                "except OSError: print(False)"
+            )
+            assert inside(stack, "python3", "-c", script).strip() == str(wanted), (target, number)
+    # The helper is killed and comes back; nobody's rules but this hub's are touched.
+    os.kill(stack.pid_of("egress-helper"), signal.SIGKILL)
+    wait_for(lambda: "egress-helper is back" in stack.output(), 30, "the helper is back")
 
 
 def test_a_third_named_workspace_is_refused_with_the_rule(stack: Stack, carol: requests.Session) -> None:

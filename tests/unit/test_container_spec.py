@@ -107,6 +107,13 @@ def test_it_can_be_sent_as_it_is() -> None:
     json.dumps(build(REQUEST).create_kwargs())
 
 
+def test_what_the_settings_and_the_person_choose() -> None:
+    spec = build(replace(REQUEST, open_files=300, runtime="runsc", egress="list"))
+    assert spec.host_config["Ulimits"][0] == {"Name": "nofile", "Soft": 300, "Hard": 300}
+    assert spec.host_config["Runtime"] == "runsc"
+    assert spec.labels["pth.egress"] == "list"
+
+
 def test_details_that_depend_on_the_request() -> None:
     assert build(replace(REQUEST, workspace="")).hostname == "workspace"
     assert "command" not in build(REQUEST).create_kwargs()
@@ -123,6 +130,9 @@ def test_details_that_depend_on_the_request() -> None:
         ({"address": None}, True),
         ({"image_id": "sha256:def"}, False),
         ({"memory_bytes": GIB}, False),
+        ({"open_files": 300}, False),
+        ({"runtime": "runsc"}, False),
+        ({"egress": "none"}, False),
         ({"pids": 100}, False),
         ({"command": ("x",)}, False),
         ({"site": site_options.check({"dns": ["10.0.0.53"]}, None)}, False),
