@@ -120,5 +120,8 @@ def _way_out(settings: Settings) -> str:
 
 def _address(settings: Settings) -> str:
     """For a sentence: an address with a user name or other parts in it is not repeated."""
-    parts = urlsplit(public_url(settings)) if "@" not in public_url(settings) else None
+    try:
+        parts = urlsplit(public_url(settings)) if "@" not in public_url(settings) else None
+    except ValueError:  # a host such as "[", which is complained of elsewhere
+        parts = None
     return f"{parts.scheme}://{parts.netloc}" if parts and parts.netloc else "server.publicUrl"

@@ -111,7 +111,6 @@ def test_a_refusal_comes_at_once(filtered_site: FilteredSite) -> None:
 def test_rules_come_back_after_docker_and_after_somebody_swept(filtered_site: FilteredSite) -> None:
     site = filtered_site
     before = site.filter("-S")
-    print(site.filter("-S", "FORWARD"))
     site.stop_docker()
     site.filter("-F", "DOCKER-USER")
     site.filter("-F", "INPUT")
@@ -125,7 +124,6 @@ def test_rules_come_back_after_docker_and_after_somebody_swept(filtered_site: Fi
     wait_for("the place", lambda: "PTH-" in site.filter("-S", "INPUT").splitlines()[1], 20 * INTERVAL)
     site.filter("-D", "INPUT", "-j", "ACCEPT")
     # An engine may put rules before its own call of DOCKER-USER; then the filter stands in FORWARD too.
-    print(site.filter("-S", "FORWARD"))
     forward = site.filter("-S", "FORWARD").splitlines()[1]
     assert forward in ("-A FORWARD -j DOCKER-USER", f"-A FORWARD -s {POOL} -j PTH-{site.hub_id}-FWD")
 
