@@ -86,8 +86,6 @@ def test_lock_now_and_back_in_with_the_password(stack: Stack, browser: Browser) 
     second.reload()
     second.wait_for_function("() => window.jupyterapp", timeout=60_000)
     second.evaluate("() => jupyterapp.restored")
-    ada.page = second
-    ada.kernel_is_as_it_was()
     heard = second.evaluate(SOCKET, f"{ada.base}terminals/websocket/{ada.terminal}".replace("http", "ws", 1))
     assert heard["opened"] and heard["messages"]
     ada.leave()
