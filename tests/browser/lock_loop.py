@@ -149,11 +149,15 @@ class Owner(Person):
         self.wait_text(rf"^count-{before + 10}$", seconds=60)
         numbers = self.counted()
         assert numbers == list(range(1, numbers[-1] + 1)), f"missing or doubled: {numbers}"
+        self.kernel_is_as_it_was()
+        self.open_terminal(self.terminal)
+
+    def kernel_is_as_it_was(self) -> None:
+        """The same kernel, with its variable."""
         self.page.evaluate("path => jupyterapp.commands.execute('docmanager:open', {path})", self.notebook)
         self.page.wait_for_function(f"() => {HAS_KERNEL}", timeout=30_000)
         assert self.page.evaluate(f"() => {SESSION}.kernel.id") == self.kernel
         assert self.run("answer + 1") == "43"
-        self.open_terminal(self.terminal)
 
 
 class ProvidersOwner(Owner):

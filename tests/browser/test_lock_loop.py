@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.lab import FLAGS, Person, chromium
-from tests.browser.lock_loop import CANARY, LOCKED, Owner, ProvidersOwner
+from tests.browser.lock_loop import CANARY, LOCKED, SOCKET, Owner, ProvidersOwner
 from tests.conftest import CHROMIUM
 from tests.integration.oidc_fixtures import Provider
 from tests.integration.oidc_fixtures import settings as oidc_settings
@@ -86,8 +86,8 @@ def test_lock_now_and_back_in_with_the_password(stack: Stack, browser: Browser) 
     second.reload()
     second.wait_for_function("() => window.jupyterapp", timeout=60_000)
     second.evaluate("() => jupyterapp.restored")
-    ada.page = second
-    ada.finds_all_as_it_was(before)
+    heard = second.evaluate(SOCKET, f"{ada.base}terminals/websocket/{ada.terminal}".replace("http", "ws", 1))
+    assert heard["opened"] and heard["messages"]
     ada.leave()
 
 
