@@ -95,6 +95,22 @@ def attach(
     )  # fmt: skip
 
 
+@main.command("rotate-keys")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file; else what PTH_CONFIG names.")
+@click.option(
+    "--compromised", is_flag=True,
+    help="The keys may be stolen: throw them away now, with every token that they signed.",
+)  # fmt: skip
+def rotate_keys(config: Path | None, compromised: bool) -> None:
+    """Replace the key that signs the hub's tokens. Nobody is disturbed; the hub does it by itself, too.
+
+    The new key is published at once and signs five minutes later; the old one verifies for another day.
+    """
+    from persistent_terminal_hub.hub.rotate_keys import rotate
+
+    raise SystemExit(rotate(config, compromised))
+
+
 @main.command("settings-reference")
 def settings_reference() -> None:
     """Print the reference page of all settings (docs/reference/settings.md)."""

@@ -1,8 +1,8 @@
 """What to do with a workspace and its sessions, pure: `decide(facts, rules, now) -> [action]`.
 
 Asked by the workspace's own clock (locks, warns, ends sessions) and by the culler (also stops and removes).
-Everything is a duration in seconds, measured on a monotonic clock by whoever knows it: a wall clock that jumps
-changes nothing here.
+Everything is a duration in seconds, measured on a monotonic clock by whoever knows it: a wall clock that
+jumps changes nothing here.
 """
 
 from __future__ import annotations

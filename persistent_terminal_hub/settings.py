@@ -69,6 +69,10 @@ def _not_empty(path: Path) -> Path:
 Port = Annotated[int, Field(ge=1, le=65535)]
 FilePath = Annotated[Path, AfterValidator(_not_empty)]
 Mebibyte = 1024 * 1024
+#: Ten years in seconds: the longest time that means anything here.
+YEARS = 315_360_000
+Minutes = Annotated[float, Field(ge=0, le=YEARS // 60, allow_inf_nan=False)]
+Days = Annotated[float, Field(ge=0, le=YEARS // 86400, allow_inf_nan=False)]
 
 
 class TlsSettings(Section):
@@ -84,6 +88,9 @@ class ServerSettings(Section):
     host: str = Field("127.0.0.1", min_length=1, description="Address the proxy listens on.")
     port: Port = Field(8000, description="Port the proxy listens on.")
     base_url: str = Field("/", description="URL prefix of everything, begins and ends with a slash.")
+    public_url: str = Field(
+        "", description="Address people type, as https://hub.example.org; empty: from host, port and TLS."
+    )
     tls: TlsSettings | None = Field(None, description="Certificate and key; none means plain HTTP.")
     hub_port: Port = Field(8081, description="Port of the hub's own API, for the proxy and the workspaces.")
     proxy_api_port: Port = Field(8001, description="Port of the proxy's API, on loopback.")
@@ -95,13 +102,28 @@ class ServerSettings(Section):
 
 
 class SessionSettings(Section):
-    """How long sessions live and how much of them is kept."""
+    """How long sessions live, when a workspace locks, and how much of a session is kept."""
 
     ttl_seconds: int = Field(
-        86400, ge=60, le=315_360_000, description="A session ends this long after its owner's last presence."
+        86400, ge=60, le=YEARS, description="A session ends this long after its owner's last presence."
     )
-    idle_lock_minutes: int = Field(
-        30, ge=0, le=5_256_000, description="Lock a workspace after this long without presence; 0: never."
+    max_ttl_seconds: int = Field(
+        0, ge=0, le=YEARS, description="Most that a session may wish or be extended to; 0: `ttlSeconds`."
+    )
+    max_age_seconds: int = Field(
+        0, ge=0, le=YEARS, description="A session ends this long after its creation; 0: never."
+    )
+    idle_lock_minutes: Minutes = Field(
+        30.0, description="Lock a workspace after this long without presence; 0: never."
+    )
+    reauth_on_reconnect: int = Field(
+        0, ge=0, le=YEARS, description="Lock after so many seconds without any connected page; 0: never."
+    )
+    warn_seconds: int = Field(
+        900, ge=1, le=86400, description="An end or a stop is announced this long before, at the latest."
+    )
+    keep_alive_max_minutes: Minutes = Field(
+        1440.0, description="So long a job or a watched process may defer the idle stop; 0: for ever."
     )
     scrollback_bytes: int = Field(
         8 * Mebibyte, ge=64 * 1024, le=1024 * Mebibyte, description="Output kept per session, in bytes."
@@ -153,6 +175,12 @@ class AuthSettings(Section):
     allow_all: bool = Field(False, description="Let in everybody whom the provider knows.")
     sign_up: bool = Field(
         True, description="Local accounts: people may ask for one; an administrator approves."
+    )
+    passkeys: bool = Field(
+        True, description="A passkey may prove a fresh login, with every provider, where browsers allow it."
+    )
+    signing_key_days: int = Field(
+        30, ge=1, le=3650, description="The key that signs the hub's tokens is replaced after so many days."
     )
 
 
@@ -207,6 +235,55 @@ class DockerSettings(Section):
             ) from None
 
 
+class CullerSettings(Section):
+    """The service that stops workspaces nobody uses. `session` says when sessions end and workspaces lock."""
+
+    enabled: bool = Field(True, description="Run the culler.")
+    interval_seconds: int = Field(
+        60, ge=1, le=86400, description="How often it looks; facts older than this are not acted on."
+    )
+    idle_stop_minutes: Minutes = Field(
+        0,
+        description="Stop a workspace after this long without presence, job or connected page; 0: never.",
+    )
+    workspace_max_age_minutes: Minutes = Field(
+        0, description="Stop a workspace this long after its start, whatever runs in it; 0: never."
+    )
+    remove_stopped_after_days: Days = Field(
+        0, description="Remove the container of a workspace stopped so long, not its files; 0: never."
+    )
+    concurrency: int = Field(20, ge=1, le=1000, description="Workspaces that are asked at the same time.")
+    timeout_seconds: int = Field(
+        5, ge=1, le=300, description="A workspace that answers later than this is unreachable, not idle."
+    )
+    dry_run: bool = Field(False, description="Only log what would be done.")
+
+
+class RuleSettings(Section):
+    """Other durations for some people or workspaces. Of several entries that match, the later one wins,
+    key by key. An entry matches when each list that it has (groups, users, workspaces) matches; one
+    without lists matches every workspace."""
+
+    groups: frozenset[str] = Field(frozenset(), description="Members of one of these groups.")
+    users: frozenset[str] = Field(frozenset(), description="These users.")
+    workspaces: frozenset[str] = Field(
+        frozenset(),
+        description="Patterns of `user/workspace`, as `ada/*` or `*/gpu-*`; `ada/` is the default one.",
+    )
+    ttl_seconds: int | None = Field(None, ge=60, le=YEARS, description="As `session.ttlSeconds`.")
+    max_ttl_seconds: int | None = Field(None, ge=0, le=YEARS, description="As `session.maxTtlSeconds`.")
+    max_age_seconds: int | None = Field(None, ge=0, le=YEARS, description="As `session.maxAgeSeconds`.")
+    idle_lock_minutes: Minutes | None = Field(None, description="As `session.idleLockMinutes`.")
+    reauth_on_reconnect: int | None = Field(
+        None, ge=0, le=YEARS, description="As `session.reauthOnReconnect`."
+    )
+    warn_seconds: int | None = Field(None, ge=1, le=86400, description="As `session.warnSeconds`.")
+    keep_alive_max_minutes: Minutes | None = Field(None, description="As `session.keepAliveMaxMinutes`.")
+    idle_stop_minutes: Minutes | None = Field(None, description="As `culler.idleStopMinutes`.")
+    workspace_max_age_minutes: Minutes | None = Field(None, description="As `culler.workspaceMaxAgeMinutes`.")
+    remove_stopped_after_days: Days | None = Field(None, description="As `culler.removeStoppedAfterDays`.")
+
+
 class Settings(Section):
     """Every setting; the defaults serve on 127.0.0.1:8000 with local accounts."""
 
@@ -216,6 +293,8 @@ class Settings(Section):
     auth: AuthSettings = Field(default_factory=AuthSettings)
     workspace: WorkspaceSettings = Field(default_factory=WorkspaceSettings)
     docker: DockerSettings = Field(default_factory=DockerSettings)
+    culler: CullerSettings = Field(default_factory=CullerSettings)
+    rules: tuple[RuleSettings, ...] = Field((), description="Other durations for some people or workspaces.")
     data_dir: FilePath = Field(Path("var"), description="Where the hub keeps its database, keys and logs.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="What the hub's log holds."

@@ -136,14 +136,23 @@ def _placeholder_problems(settings: Settings) -> Iterator[str]:
 
 
 def _texts(settings: Settings) -> Iterator[tuple[Keys, str]]:
-    for leaf in describe(Settings).leaves():
+    schema = describe(Settings)
+    for leaf in schema.leaves():
         value: object = settings
         for name in leaf.path:
             value = getattr(value, name, None)
-        for part in value if isinstance(value, tuple | frozenset) else (value,):
-            text = part.get_secret_value() if isinstance(part, SecretStr) else part
-            if isinstance(text, str):
-                yield leaf.keys, text
+        yield from ((leaf.keys, text) for text in _texts_in(value))
+    for table in schema.tables():
+        for entry in settings.rules:
+            for child in table.entry.children:
+                yield from ((child.keys, text) for text in _texts_in(getattr(entry, child.path[-1])))
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    for part in value if isinstance(value, tuple | frozenset) else (value,):
+        text = part.get_secret_value() if isinstance(part, SecretStr) else part
+        if isinstance(text, str):
+            yield text
 
 
 def _subnet_problems(settings: Settings) -> Iterator[str]:

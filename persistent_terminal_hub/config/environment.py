@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from persistent_terminal_hub.config.file import nearest
-from persistent_terminal_hub.config.schema import ENV_PREFIX, Group, Keys, Kind, Leaf
+from persistent_terminal_hub.config.schema import ENV_PREFIX, Group, Keys, Kind, Leaf, Member, Table
 
 #: A secret is a line; more is another file, and must not be read into memory.
 MAX_SECRET_BYTES = 64 * 1024
@@ -43,7 +43,9 @@ class EnvironmentContent:
 def read_environment(environ: Mapping[str, str], schema: Group) -> EnvironmentContent:
     """Reads every variable that is a setting and refuses those that only look like one."""
     content = EnvironmentContent()
-    members = {member.env: member for member in schema.walk() if isinstance(member, Leaf) or member.optional}
+    members = {
+        member.env: member for member in schema.walk() if not isinstance(member, Group) or member.optional
+    }
     files = {f"{leaf.env}_FILE": leaf for leaf in schema.leaves() if leaf.kind is Kind.SECRET}
     # Groups sort before their members, so that a member given beside `PTH_SERVER__TLS=none` wins.
     for name in sorted(environ):
@@ -54,6 +56,8 @@ def read_environment(environ: Mapping[str, str], schema: Group) -> EnvironmentCo
             member = members[name]
             if isinstance(member, Group):
                 _read_group(content, name, text, member)
+            elif isinstance(member, Table):
+                _read_table(content, name, text, member)
             else:
                 _keep(content, member, name, _convert(member, text))
         elif name in files:
@@ -69,7 +73,7 @@ def read_environment(environ: Mapping[str, str], schema: Group) -> EnvironmentCo
     return content
 
 
-def _keep(content: EnvironmentContent, member: Leaf | Group, name: str, value: Any) -> None:
+def _keep(content: EnvironmentContent, member: Member, name: str, value: Any) -> None:
     content.values[member.keys] = value
     content.names[member.keys] = name
 
@@ -80,6 +84,49 @@ def _read_group(content: EnvironmentContent, name: str, text: str, group: Group)
     else:
         inside = " and ".join(child.env for child in group.children)
         content.problems.append(f"{name} can only be 'none'; set {inside} instead.")
+
+
+def _read_table(content: EnvironmentContent, name: str, text: str, table: Table) -> None:
+    """A list of objects as JSON. No text of a value is repeated: it may be another variable's by mistake."""
+    try:
+        entries = json.loads(text) if text.strip() else []
+    except (ValueError, RecursionError):
+        content.problems.append(f"{name} is not valid JSON; it must be a list of objects, as [{{...}}].")
+        return
+    if isinstance(entries, dict):
+        # What the hub puts into a workspace has the same name; somebody runs the hub in a workspace.
+        content.problems.append(
+            f"{name} must be a JSON list of objects; an object is what a hub gives its workspaces: "
+            "unset the variable here."
+        )
+        return
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        content.problems.append(f"{name} must be a JSON list of objects, as [{{...}}].")
+        return
+    _keep(
+        content, table, name,
+        [_entry(content, name, entry, number, table) for number, entry in enumerate(entries, start=1)],
+    )  # fmt: skip
+
+
+def _entry(
+    content: EnvironmentContent, name: str, entry: Mapping[str, Any], number: int, table: Table
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    names = [child.keys[-1] for child in table.entry.children]
+    for key, value in entry.items():
+        member = table.entry.child(key)
+        where = f"{name}: entry {number}"
+        if member is None:
+            guess = nearest(key, names)
+            hint = f"did you mean {guess}?" if guess else f"the names are {', '.join(names)}."
+            shown = f"{table.dotted}.{key}" if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", key) else "a key"
+            content.problems.append(f"{where}: {shown} is not a setting; {hint}")
+        elif member.keys[-1] in values:
+            content.problems.append(f"{where}: {member.dotted} is given in two spellings; keep one.")
+        else:
+            values[member.keys[-1]] = value
+    return values
 
 
 def _convert(leaf: Leaf, text: str) -> Any:

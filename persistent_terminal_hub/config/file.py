@@ -11,11 +11,12 @@ import math
 import re
 import stat
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from persistent_terminal_hub.config.schema import Group, Keys, Leaf
+from persistent_terminal_hub.config.schema import Group, Keys, Leaf, Member, Table
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import MappingNode, Node
@@ -178,7 +179,8 @@ class _Walker:
             return
         self.content.values = self.group(root, self.schema)
 
-    def group(self, node: MappingNode, group: Group) -> dict[str, Any]:
+    def group(self, node: MappingNode, group: Group, place: Keys | None = None) -> dict[str, Any]:
+        """The values of a group, or of a table's entry, which stands at a `place` of its own."""
         values: dict[str, Any] = {}
         seen: dict[str, tuple[str, int]] = {}
         for key_node, value_node in node.value:
@@ -195,9 +197,11 @@ class _Walker:
                 self.problem(key_node, f"{member.dotted} is given {how} (first on line {first}); keep one.")
                 continue
             seen[name] = (key, line)
-            self.content.lines[member.keys] = line
+            self.content.lines[member.keys if place is None else (*place, name)] = line
             if isinstance(member, Group):
                 self.member_group(values, value_node, member)
+            elif isinstance(member, Table):
+                self.table(values, value_node, member)
             else:
                 self.leaf(values, value_node, member)
         return values
@@ -208,6 +212,22 @@ class _Walker:
         elif not _is_null(node):  # an empty group is one whose lines are all commented out
             inside = ", ".join(child.keys[-1] for child in group.children)
             self.problem(node, f"{group.dotted} must be a group of keys ({inside}), not {_shape(node)}.")
+
+    def table(self, values: dict[str, Any], node: Node, table: Table) -> None:
+        if _id(node) != "sequence":
+            if not _is_null(node):  # one whose entries are all commented out
+                self.problem(node, f"{table.dotted} must be a list of entries, each after a dash (-).")
+            return
+        entries = values[table.keys[-1]] = []
+        for index, item in enumerate(node.value):
+            place = table.place(index)
+            self.content.lines[place] = item.start_mark.line + 1
+            if _is_mapping(item):
+                entries.append(self.group(item, table.entry, place))
+            else:
+                self.problem(
+                    item, f"each entry of {table.dotted} must be a group of keys ({_names(table.entry)})."
+                )
 
     def leaf(self, values: dict[str, Any], node: Node, leaf: Leaf) -> None:
         if _is_null(node):
@@ -263,17 +283,24 @@ class _Walker:
 
     def guess(self, key: str, group: Group) -> str | None:
         """The nearest name: here first, then the same name in another group."""
-        here = {child.keys[-1]: child.dotted for child in group.children}
-        here |= {child.path[-1]: child.dotted for child in group.children}
+        here = _spellings(group.children)
         found = nearest(key, list(here))
-        elsewhere = {leaf.keys[-1]: leaf.dotted for leaf in self.schema.leaves()}
-        elsewhere |= {leaf.path[-1]: leaf.dotted for leaf in self.schema.leaves()}
+        # What a table's entry may hold is no place for a key of another group, nor the other way round.
+        in_entry = any(group is table.entry for table in self.schema.tables())
+        elsewhere = {} if in_entry else _spellings(self.schema.leaves())
         if key in elsewhere:  # the right name in the wrong group
             return elsewhere[key]
         if found:
             return here[found]
         found = nearest(key, list(elsewhere))
         return elsewhere[found] if found else None
+
+
+def _spellings(members: Iterable[Member]) -> dict[str, str]:
+    """Both spellings of each member's name, and what the member is called in full."""
+    members = list(members)
+    names = {member.keys[-1]: member.dotted for member in members}
+    return names | {member.path[-1]: member.dotted for member in members}
 
 
 def _names(group: Group) -> str:

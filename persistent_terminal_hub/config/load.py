@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from persistent_terminal_hub.config.environment import read_environment
 from persistent_terminal_hub.config.file import FileContent, nearest, read_config_file
-from persistent_terminal_hub.config.schema import Group, Keys, Kind, Leaf, describe
+from persistent_terminal_hub.config.schema import Group, Keys, Kind, Leaf, Member, Table, describe
 from persistent_terminal_hub.settings import NOT_TEXT, Settings, SettingsError
 
 
@@ -44,6 +44,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         origins[keys] = f"file, line {line}"
         places[keys] = f"{path}:{line}: "
     for keys, variable in variables.names.items():
+        for place in [place for place in places if place[: len(keys)] == keys]:
+            del places[place]  # the lines of a table that the variable replaces
         _put(values, keys, variables.values[keys])
         origins[keys] = f"environment, {variable}"
         places[keys] = f"{variable}: "
@@ -68,13 +70,24 @@ def _drop_half_characters(
     values: dict[str, Any], schema: Group, places: Mapping[Keys, str], problems: list[str]
 ) -> None:
     """Takes out what JSON cannot carry: bytes in variables that are not UTF-8 arrive as surrogates."""
-    for leaf in schema.leaves():
+    for member in schema.walk():
+        if isinstance(member, Group):
+            continue
         holder: Any = values
-        for key in leaf.keys[:-1]:
+        for key in member.keys[:-1]:
             holder = holder.get(key) if isinstance(holder, dict) else None
-        if isinstance(holder, dict) and re.search("[\ud800-\udfff]", str(holder.get(leaf.keys[-1], ""))):
-            del holder[leaf.keys[-1]]
-            problems.append(f"{places.get(leaf.keys, '')}{leaf.dotted} {NOT_TEXT}.")
+        if isinstance(holder, dict) and re.search("[\ud800-\udfff]", _all_text(holder.get(member.keys[-1]))):
+            del holder[member.keys[-1]]
+            problems.append(f"{places.get(member.keys, '')}{member.dotted} {NOT_TEXT}.")
+
+
+def _all_text(value: object) -> str:
+    """Everything that is text in plain values; `str()` would escape what is looked for."""
+    if isinstance(value, dict):
+        return "".join(f"{key}{_all_text(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return "".join(map(_all_text, value))
+    return str(value)
 
 
 def _validate(
@@ -100,8 +113,12 @@ def _sentence(
     if detail["type"] == "default_factory_not_called":
         return None  # follows from another problem that has its own sentence
     keys = tuple(part for part in detail["loc"] if isinstance(part, str))
-    member = next((m for m in schema.walk() if m.keys == keys), None)
-    place = next((places[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in places), "")
+    # Entries of tables have lines of their own, under their numbers.
+    exact = tuple(str(part) for part in detail["loc"])
+    member = next((m for m in _members(schema) if m.keys == keys), None)
+    place = next((places[exact[:n]] for n in range(len(exact), 0, -1) if exact[:n] in places), "")
+    if any(keys[: len(table.keys)] == table.keys for table in schema.tables()) and place.startswith("PTH_"):
+        place += f"entry {next(part for part in detail['loc'] if isinstance(part, int)) + 1}: "
     if not place:  # something is missing beside what one variable sets
         place = next((places[other] for other in places if other[:-1] == keys[:-1]), "")
     value: Any = values
@@ -114,7 +131,12 @@ def _sentence(
     return f"{place}{'.'.join(keys)} {rest}{'' if rest.endswith('?') else '.'}"
 
 
-def _predicate(detail: ErrorDetails, member: Leaf | Group | None, value: Any) -> str:
+def _members(schema: Group) -> list[Member]:
+    inside = [child for table in schema.tables() for child in table.entry.walk()]
+    return [*schema.walk(), *inside]
+
+
+def _predicate(detail: ErrorDetails, member: Member | None, value: Any) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "missing":
         return "is missing; it belongs to its group"
@@ -128,13 +150,15 @@ def _predicate(detail: ErrorDetails, member: Leaf | Group | None, value: Any) ->
         return "must not be empty"
     for name, words in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than")):
         if name in context:
-            return f"must be {words} {context[name]}"
+            limit = context[name]
+            shown = int(limit) if isinstance(limit, float) and limit.is_integer() else limit
+            return f"must be {words} {shown}"
     if isinstance(member, Group):
         return "must be a group of keys"
-    if member is None:
+    if member is None or isinstance(member, Table):
         return "is not valid"
     wanted = member.kind
-    if wanted is Kind.LIST and len(detail["loc"]) > len(member.keys):
+    if wanted is Kind.LIST and detail["loc"][-1] != member.keys[-1]:
         return f"must hold texts only, not {_name_of(value)}; put it in quotes"
     hint = ""
     if wanted in (Kind.TEXT, Kind.SECRET, Kind.PATH) and isinstance(value, bool | int | float):

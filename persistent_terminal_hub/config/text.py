@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 from persistent_terminal_hub.config.presets import PRESETS
-from persistent_terminal_hub.config.schema import Group, Keys, Kind, Leaf, describe
+from persistent_terminal_hub.config.schema import Group, Keys, Kind, Leaf, Member, Table, describe
 from persistent_terminal_hub.settings import AuthSettings, Settings
 
 MASK = "********"
@@ -51,6 +51,13 @@ def reference_page() -> str:
         if group.optional:
             out += [f"`{group.env}=none` takes away a group that the file sets.\n"]
         out += _table([child for child in group.children if isinstance(child, Leaf)])
+    for table in root.tables():
+        about = " ".join(str(table.entry.model.__doc__).split())
+        out += [
+            f"## {table.dotted}\n",
+            f"{about} A list of objects, in the environment as JSON: `{table.env}`.\n",
+        ]
+        out += _entry_table([child for child in table.entry.children if isinstance(child, Leaf)])
     return "\n".join(out).rstrip() + "\n"
 
 
@@ -67,7 +74,12 @@ def _group_lines(
         value = getattr(values, child.path[-1])
         name = child.keys[-1]
         origin = origins.get(child.keys) or _default_origin(child, settings)
-        if isinstance(child, Leaf):
+        if isinstance(child, Table):
+            lines.append((f"{indent}{name}:{'' if value else ' []'}", origin))
+            for number, entry in enumerate(value):
+                line = origins.get(child.place(number), "")
+                lines.append((f"{indent}- {_entry(entry, child, reveal)}", line))
+        elif isinstance(child, Leaf):
             lines.append((f"{indent}{name}: {_value(value, reveal)}", origin))
         elif value is None:
             lines.append((f"{indent}{name}: null", origin))
@@ -76,7 +88,16 @@ def _group_lines(
             _group_lines(lines, child, value, reveal, origins, settings)
 
 
-def _default_origin(member: Leaf | Group, settings: Settings) -> str:
+def _entry(entry: Any, table: Table, reveal: bool) -> str:
+    """An entry of a table on one line, without what it does not set."""
+    given = [
+        child for child in table.entry.children if getattr(entry, child.path[-1]) not in (None, frozenset())
+    ]
+    pairs = (f"{child.keys[-1]}: {_value(getattr(entry, child.path[-1]), reveal)}" for child in given)
+    return "{" + ", ".join(pairs) + "}"
+
+
+def _default_origin(member: Member, settings: Settings) -> str:
     of_provider = isinstance(member, Leaf) and member.field.default_factory is not None
     return f"default of {settings.auth.provider}" if of_provider else "default"
 
@@ -85,6 +106,8 @@ def _value(value: object, reveal: bool) -> str:
     if isinstance(value, SecretStr):
         secret = value.get_secret_value()
         return _text(secret) if reveal or not secret else _text(MASK)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     if isinstance(value, frozenset):
@@ -109,12 +132,18 @@ def _table(leaves: list[Leaf]) -> list[str]:
     return ["| key | type | default | what it does |", "|---|---|---|---|", *rows, ""]
 
 
+def _entry_table(leaves: list[Leaf]) -> list[str]:
+    """Like `_table`, for keys that are all optional and have no variable."""
+    rows = [f"| `{leaf.keys[-1]}` | {_type(leaf)} | {leaf.field.description} |" for leaf in leaves]
+    return ["| key | type | what it does |", "|---|---|---|", *rows, ""]
+
+
 def _type(leaf: Leaf) -> str:
     if leaf.kind is Kind.CHOICE:
         return ", ".join(f"`{choice}`" for choice in leaf.choices)
     bounds = [
         f"{word} {getattr(rule, name):,}"
-        for rule in leaf.field.metadata
+        for rule in leaf.limits
         for name, word in (("gt", "more than"), ("ge", "from"), ("le", "to"))
         if getattr(rule, name, None) is not None
     ]

@@ -22,6 +22,7 @@ from tornado.web import HTTPError
 from traitlets import Bool, Integer, Unicode
 
 from persistent_terminal_hub.hub.account_pages import account_handlers
+from persistent_terminal_hub.hub.handlers import OwnHandlers, Route
 from persistent_terminal_hub.hub.login_throttle import LoginThrottle
 from persistent_terminal_hub.hub.user_names import WorkspacesStopFirst
 
@@ -41,7 +42,7 @@ WRONG_PASSWORD = "Wrong user name or password."  # noqa: S105
 NOT_APPROVED = "Your account waits for an administrator's approval. Try again once it has been given."
 
 
-class LocalAuthenticator(WorkspacesStopFirst, NativeAuthenticator):
+class LocalAuthenticator(WorkspacesStopFirst, OwnHandlers, NativeAuthenticator):
     """Accounts of this hub. An administrator's approval is the allow-list: nothing else lets anybody in.
 
     Of nativeauthenticator it uses the table of accounts (bcrypt hashes) and the list of common passwords.
@@ -226,9 +227,9 @@ class LocalAuthenticator(WorkspacesStopFirst, NativeAuthenticator):
         _hand_out(password, pipe)
         self.db.commit()
 
-    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
+    def get_handlers(self, app: Any) -> list[Route]:
         """Called by the hub at its start: the login page is the hub's own, the others are ours."""
-        return [*Authenticator.get_handlers(self, app), *account_handlers()]
+        return [*Authenticator.get_handlers(self, app), *account_handlers(), *self.own_handlers()]
 
 
 def _hand_out(password: str, pipe: str) -> None:
@@ -243,10 +244,14 @@ def _hand_out(password: str, pipe: str) -> None:
     print(f"First administrator: user {FIRST_ADMIN}, password {password}", file=sys.stderr, flush=True)
 
 
-class OAuth2Authenticator(WorkspacesStopFirst, GenericOAuthenticator):
+class OAuth2Authenticator(WorkspacesStopFirst, OwnHandlers, GenericOAuthenticator):
     """An identity provider by OAuth 2.0 or OpenID Connect. Nobody is allowed until the settings name them."""
 
     provider_name = Unicode("the identity provider", help="What sentences call it.").tag(config=True)
+
+    def get_handlers(self, app: Any) -> list[Route]:
+        """Called by the hub at its start: the provider's login, and our own pages."""
+        return [*super().get_handlers(app), *self.own_handlers()]
 
     def user_info_to_username(self, user_info: dict[str, Any]) -> str:
         """Called at each login with what the provider says about the person."""

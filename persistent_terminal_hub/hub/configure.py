@@ -16,6 +16,7 @@ from persistent_terminal_hub.hub import backend as backends
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirError
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, Endpoints, discover
 from persistent_terminal_hub.hub.preflight import has_address
+from persistent_terminal_hub.hub.service_api import CULL_SCOPE, CUSTOM_SCOPES
 from persistent_terminal_hub.hub.subnets import gateway_of, hub_subnet
 from persistent_terminal_hub.hub.user_names import protect_user_names
 from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
@@ -25,6 +26,10 @@ log = logging.getLogger("persistent_terminal_hub")
 
 #: The supervisor as the hub knows it.
 SUPERVISOR = "supervisor"
+
+#: The culler as the hub knows it, and all that it may do there.
+CULLER = "culler"
+CULLER_SCOPES = (CULL_SCOPE, "delete:servers")
 
 
 class ConfigurationError(Exception):
@@ -133,8 +138,15 @@ def _hub(c: Any, settings: Settings, data: DataDir, backend: backends.Backend) -
     c.ConfigurableHTTPProxy.auth_token = data.proxy_token()
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{settings.server.proxy_api_port}"
     # A restarted proxy has no routes: the supervisor asks the hub to give them back (POST /hub/api/proxy).
-    c.JupyterHub.services = [{"name": SUPERVISOR, "api_token": data.supervisor_token(), "display": False}]
-    c.JupyterHub.load_roles = [{"name": SUPERVISOR, "scopes": ["proxy"], "services": [SUPERVISOR]}]
+    c.JupyterHub.services = [
+        {"name": SUPERVISOR, "api_token": data.supervisor_token(), "display": False},
+        {"name": CULLER, "api_token": data.culler_token(), "display": False},
+    ]
+    c.JupyterHub.custom_scopes = CUSTOM_SCOPES
+    c.JupyterHub.load_roles = [
+        {"name": SUPERVISOR, "scopes": ["proxy"], "services": [SUPERVISOR]},
+        {"name": CULLER, "scopes": list(CULLER_SCOPES), "services": [CULLER]},
+    ]
     c.Spawner.environment = workspace_environment(settings, notice)
 
 
@@ -193,6 +205,7 @@ def _authenticator(c: Any, settings: Settings, data: DataDir) -> None:
     from persistent_terminal_hub.hub.authenticator import FIRST_ADMIN, LocalAuthenticator, OAuth2Authenticator
 
     auth = settings.auth
+    c.OwnHandlers.pth_settings = settings
     c.Authenticator.admin_users = set(auth.admin_users)
     # A session that is still open asks again after this long, and before each start.
     c.Authenticator.auth_refresh_age = 300

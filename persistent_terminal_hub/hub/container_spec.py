@@ -28,6 +28,8 @@ from persistent_terminal_hub.hub.stop_grace import keeper_grace
 UID = GID = 1000
 HOME = "/workspace"
 RUNTIME_DIR = "/run/pth"
+#: What has to outlive the container, such as its lock: on the volume.
+STATE_DIR = f"{HOME}/.persistent-terminal-hub"
 SERVER_PORT = 8888
 SPEC_VERSION = 1  # raise it when a change here should reach running workspaces at their next start
 
@@ -113,6 +115,7 @@ def build(request: SpecRequest) -> ContainerSpec:
     environment = {
         "HOME": HOME,
         "PTH_RUNTIME_DIR": RUNTIME_DIR,
+        "PTH_STATE_DIR": STATE_DIR,
         "PTH_STOP_GRACE": str(keeper_grace(request.stop_timeout_seconds)),
     }
     labels = {

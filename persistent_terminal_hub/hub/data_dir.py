@@ -34,10 +34,13 @@ class DataDir:
         self.cookie_secret = self.path / "cookie_secret"
         self.proxy_token_file = self.path / "proxy_token"
         self.supervisor_token_file = self.path / "supervisor_token"
+        self.culler_token_file = self.path / "culler_token"
         self.hub_id_file = self.path / "hub-id"
         self.backend_file = self.path / "backend"
         self.lock_file = self.path / "lock"
         self.discovery_cache = self.path / "oidc-discovery.json"
+        self.keys = self.path / "keys"
+        self.audit = self.path / "audit"
         self.logs = self.path / "logs"
         self.run = self.path / "run"
         self.workspaces = self.path / "workspaces"
@@ -68,6 +71,10 @@ class DataDir:
     def supervisor_token(self) -> str:
         """Lets the supervisor ask the hub to give a restarted proxy its routes, and nothing else."""
         return _made_once(self.supervisor_token_file, lambda: secrets.token_hex(32))
+
+    def culler_token(self) -> str:
+        """Lets the culler see and stop workspaces; made once so that a restarted hub still knows it."""
+        return _made_once(self.culler_token_file, lambda: secrets.token_hex(32))
 
     def lock(self) -> int:
         """Take the directory for this process; returns the descriptor that holds it.

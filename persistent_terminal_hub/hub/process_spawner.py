@@ -110,6 +110,9 @@ class PersistentProcessSpawner(LocalProcessSpawner):
         env["HOME"] = str(self.workspace_path)
         env["SHELL"] = os.environ.get("SHELL") or "/bin/bash"
         env["PTH_RUNTIME_DIR"] = str(self.runtime_path)
+        env["PTH_STATE_DIR"] = str(self.workspace_path / ".persistent-terminal-hub")
+        env["PTH_HUB_ID"] = self.hub_id
+        env["PTH_WORKSPACE_ID"] = f"{self.user.name}/{self.name}"
         # Every process of the workspace inherits this mark; a stop looks for it.
         env["PTH_WORKSPACE_KEY"] = f"{self.hub_id}/{self.key}"
         return env

@@ -163,6 +163,8 @@ async def _run(
     if reset_admin_password:
         environment["PTH_RESET_ADMIN_PASSWORD"] = "1"  # noqa: S105  (a switch)
     hub = supervisor.start(hub_spec(settings, environment, hub_origin, (lock, password_end)))
+    if settings.culler.enabled:
+        supervisor.start(culler_spec(settings, data, environment, hub_origin))
 
     async def both_ready() -> None:
         await proxy.ready.wait()
@@ -248,6 +250,20 @@ def hub_spec(
 
     argv = [sys.executable, "-m", "persistent_terminal_hub.hub.run_jupyterhub", "-f", str(config_file)]
     return ChildSpec("hub", argv, environment, pass_fds, is_ready)
+
+
+def culler_spec(
+    settings: Settings, data: DataDir, environment: dict[str, str], hub_origin: str
+) -> ChildSpec:
+    """How the culler is started. It waits for the hub by itself, and goes on while the hub is away."""
+    left_out = ("PTH_LOCK_FD", "PTH_FIRST_PASSWORD_FD", "PTH_RESET_ADMIN_PASSWORD")
+    env = {
+        **{name: value for name, value in environment.items() if name not in left_out},
+        "PTH_HUB_ID": data.hub_id(),
+        "JUPYTERHUB_API_URL": f"{hub_origin}{settings.server.base_url}hub/api",
+        "JUPYTERHUB_API_TOKEN": data.culler_token(),
+    }
+    return ChildSpec("culler", [sys.executable, "-m", "persistent_terminal_hub.culler"], env)
 
 
 async def _answers(request: HTTPRequest) -> bool:

@@ -16,6 +16,7 @@ from jupyterhub.utils import maybe_future
 from persistent_terminal_hub.hub import containers, failures, secret_delivery, site_options
 from persistent_terminal_hub.hub.container_spec import (
     SERVER_PORT,
+    STATE_DIR,
     ContainerSpec,
     SpecRequest,
     build,
@@ -240,5 +241,8 @@ class WorkspaceStart(WorkspaceObjects):
             PTH_MAX_SESSIONS=str(session.max_per_workspace),
             PTH_PTY_COLS=str(pty.cols),
             PTH_PTY_ROWS=str(pty.rows),
+            PTH_HUB_ID=self.hub_id,
+            PTH_WORKSPACE_ID=f"{self.user.name}/{self.name}",
+            PTH_STATE_DIR=STATE_DIR,
         )
         return {name: str(value) for name, value in env.items()}

@@ -14,8 +14,10 @@ from persistent_terminal_hub.config.presets import PRESETS
 from persistent_terminal_hub.config.schema import describe
 from persistent_terminal_hub.settings import (
     AuthSettings,
+    CullerSettings,
     DockerSettings,
     PtySettings,
+    RuleSettings,
     ServerSettings,
     SessionSettings,
     Settings,
@@ -52,6 +54,14 @@ def sections() -> st.SearchStrategy[Settings]:
             memory=st.from_regex(r"[1-9][0-9]{0,11}[KMGT]", fullmatch=True),
         ),
         docker=st.builds(DockerSettings, host=TEXT, subnet_pool=st.sampled_from(["10.0.0.0/8", "1.2.3.4/32"])),
+        culler=st.builds(CullerSettings, idle_stop_minutes=st.floats(0, 9999)),
+        rules=st.lists(
+            st.builds(
+                RuleSettings, groups=st.frozensets(TEXT, max_size=2), workspaces=st.frozensets(TEXT, max_size=2),
+                idle_lock_minutes=st.none() | st.floats(0, 9999), ttl_seconds=st.none() | st.integers(60, 99),
+            ),
+            max_size=2,
+        ).map(tuple),
         data_dir=PATHS,
         log_level=st.sampled_from(["DEBUG", "ERROR"]),
     )  # fmt: skip
@@ -67,6 +77,7 @@ def test_any_model_dumps_and_loads_back_equal(tmp_path: Path, settings: Settings
 
 
 KEYS = [key for member in describe(Settings).walk() for key in (member.keys[-1], member.path[-1])]
+KEYS += [child.keys[-1] for table in describe(Settings).tables() for child in table.entry.children]
 JUNK = st.recursive(
     st.sampled_from(["", "~", "1", "0x", "1e999", "9" * 5000, "0x" + "f" * 6000, "1:30", "-", "!!int x", "!!binary a", "*a",
                      "&a b", "2024-01-01", "yes", "'", "\"\\ud800\"", "<<", "? x", "|", "\x85"]) | st.text(max_size=8),
@@ -96,7 +107,10 @@ def test_junk_never_raises_anything_but_settings_error(tmp_path: Path, data: byt
 
 @given(
     st.dictionaries(
-        st.sampled_from([leaf.env for leaf in describe(Settings).leaves()]), st.text(max_size=9), max_size=4
+        st.sampled_from([leaf.env for leaf in describe(Settings).leaves()] + ["PTH_RULES"]),
+        st.text(max_size=9)
+        | st.sampled_from(['[{"users": 1}]', '[{"": {}}]', '[{"groups": ["\ud800"]}]', "[[]]"]),
+        max_size=4,
     )
 )
 @hypothesis_settings(max_examples=100, deadline=None)

@@ -1,0 +1,40 @@
+"""One JSON line for each decision: what, about whom, why, and whether it was done.
+
+The supervisor puts `[culler] ` before each line on the console. Nothing here may name a token or an address.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+
+def to_console(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+class DecisionLog:
+    """Writes the lines."""
+
+    def __init__(self, dry_run: bool, write: Callable[[str], None] = to_console) -> None:
+        self._dry_run = dry_run
+        self._write = write
+
+    def line(self, action: str, *, user: str = "", workspace: str = "", reason: str = "", **more: Any) -> None:
+        """Write one. `workspace` is the server name; `result` in `more` says what became of it."""
+        entry: dict[str, Any] = {
+            # For people who read it; nothing is computed from the wall clock.
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "action": action,
+        }
+        if user:
+            entry |= {"user": user, "workspace": workspace}
+        entry |= {"reason": reason, **more}
+        if self._dry_run:
+            entry["dryRun"] = True
+        self._write(json.dumps(entry, ensure_ascii=False))

@@ -1,0 +1,40 @@
+"""Our own pages below /hub, whoever authenticates: one list, which both authenticators return."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyterhub.auth import Authenticator
+from traitlets import Instance
+
+from persistent_terminal_hub.hub import jwks
+from persistent_terminal_hub.hub.data_dir import DataDir
+from persistent_terminal_hub.hub.service_routes import service_handlers
+from persistent_terminal_hub.settings import Settings
+from persistent_terminal_hub.signing_keys import DAY, KeyStore
+
+#: As tornado takes it: pattern, class, and perhaps the keyword arguments of its `initialize`.
+Route = tuple[Any, ...]
+
+
+def key_store(settings: Settings, data: DataDir) -> KeyStore:
+    """The keys that sign the hub's tokens."""
+    return KeyStore(data.keys, max_age=settings.auth.signing_key_days * DAY)
+
+
+def extra_handlers(settings: Settings, data: DataDir) -> list[Route]:
+    """Routes below /hub that do not depend on how people log in."""
+    return [
+        (jwks.ROUTE, jwks.JwksHandler, {"keys": key_store(settings, data)}),
+        *service_handlers(),
+    ]
+
+
+class OwnHandlers(Authenticator):
+    """Mixin of an authenticator whose `get_handlers` adds `own_handlers()`."""
+
+    pth_settings = Instance(Settings, (), help="The settings of the hub.").tag(config=True)
+
+    def own_handlers(self) -> list[Route]:
+        """`extra_handlers` of this hub."""
+        return extra_handlers(self.pth_settings, DataDir(self.pth_settings.data_dir))
