@@ -284,6 +284,21 @@ class RuleSettings(Section):
     remove_stopped_after_days: Days | None = Field(None, description="As `culler.removeStoppedAfterDays`.")
 
 
+class ControlSettings(Section):
+    """The service behind /services/terminals: the API of workspaces and sessions, secrets, the audit log."""
+
+    enabled: bool = Field(True, description="Run the control service.")
+    port: Port = Field(8082, description="Port of the service on loopback, for the proxy.")
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="`postgresql+psycopg://user:password@host/name`; empty: SQLite in the data directory.",
+    )
+    operators: frozenset[str] = Field(
+        frozenset(), description="Users who see and steer everything, but may open nobody's workspace."
+    )
+    operator_groups: frozenset[str] = Field(frozenset(), description="Groups whose members are operators.")
+
+
 class Settings(Section):
     """Every setting; the defaults serve on 127.0.0.1:8000 with local accounts."""
 
@@ -294,6 +309,7 @@ class Settings(Section):
     workspace: WorkspaceSettings = Field(default_factory=WorkspaceSettings)
     docker: DockerSettings = Field(default_factory=DockerSettings)
     culler: CullerSettings = Field(default_factory=CullerSettings)
+    control: ControlSettings = Field(default_factory=ControlSettings)
     rules: tuple[RuleSettings, ...] = Field((), description="Other durations for some people or workspaces.")
     data_dir: FilePath = Field(Path("var"), description="Where the hub keeps its database, keys and logs.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

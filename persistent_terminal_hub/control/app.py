@@ -1,0 +1,203 @@
+"""The process: settings in, routes out, ends on SIGTERM.
+
+From its environment: `PTH_CONFIG` and `PTH_*` (the settings), `PTH_HUB_ID` and JupyterHub's `JUPYTERHUB_*`
+of an external service, which `serve` sets. Whatever it must remember is in the database, so that it may be
+killed at any moment and several instances may run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from jupyterhub.services.auth import HubOAuthCallbackHandler
+from tornado.httpserver import HTTPServer
+from tornado.web import Application
+
+from persistent_terminal_hub.audit import Outbox
+from persistent_terminal_hub.control.database import Database, DatabaseError
+from persistent_terminal_hub.control.hub import Hub
+from persistent_terminal_hub.control.idempotency import IdempotentRequests
+from persistent_terminal_hub.control.web import MAX_BODY, NotFound
+from persistent_terminal_hub.control.workspace_link import WorkspaceLink
+from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
+from persistent_terminal_hub.signing_keys import DAY, KeyStore
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Blocking calls (database, disk) at the same time.
+THREADS = 16
+#: Of the largest body, which execute's standard input needs.
+MAX_REQUEST = 16 * MAX_BODY
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the hub is and who we are there."""
+
+    hub_id: str
+    api_url: str
+    api_token: str
+    prefix: str
+
+
+def place_of(environ: Mapping[str, str]) -> Place:
+    """From the environment; ValueError names what is missing."""
+    names = ("PTH_HUB_ID", "JUPYTERHUB_API_URL", "JUPYTERHUB_API_TOKEN", "JUPYTERHUB_SERVICE_PREFIX")
+    missing = [name for name in names if not environ.get(name)]
+    if missing:
+        raise ValueError(
+            f"The control service needs {', '.join(missing)} in its environment: `persistent-terminal-hub "
+            "serve` starts it with them."
+        )
+    return Place(*(environ[name] for name in names))
+
+
+class Control:
+    """What handlers work with."""
+
+    def __init__(self, settings: Settings, place: Place, database: Database) -> None:
+        data = settings.data_dir.expanduser().absolute()
+        self.settings = settings
+        self.place = place
+        self.database = database
+        #: Names this process in leases and claims.
+        self.instance = secrets.token_hex(8)
+        self.keys = KeyStore(data / "keys", max_age=settings.auth.signing_key_days * DAY)
+        self.hub = Hub(place.api_url, place.api_token)
+        self.workspaces = WorkspaceLink(self.hub, self.keys, place.hub_id)
+        self.idempotent = IdempotentRequests(database, self.instance)
+        self.outbox = Outbox(data / "audit")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pth-control")
+
+    async def blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of a blocking call, made in a thread."""
+        call = asyncio.get_running_loop().run_in_executor(self._threads, lambda: function(*args, **kwargs))
+        return await call
+
+    async def record(self, **fields: object) -> None:
+        """Write down what happened; see `audit.Outbox.record`."""
+        await self.blocking(lambda: self.outbox.record(**fields))
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        await self.workspaces.close()
+        await self.hub.close()
+        self._threads.shutdown()
+        self.database.close()
+
+
+def cookie_secret(path: Path) -> bytes:
+    """32 bytes in a private file, made once: a restarted service still knows its browsers."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, secrets.token_bytes(32))
+        os.fsync(fd)
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)  # the first of several processes wins
+    finally:
+        os.close(fd)
+        temporary.unlink()
+    return path.read_bytes()
+
+
+def make_app(control: Control, routes: list[tuple[Any, ...]]) -> Application:
+    """The application. `routes` are relative to the service's prefix and begin without a slash."""
+    prefix = control.place.prefix
+    return Application(
+        [
+            (prefix + "oauth_callback", HubOAuthCallbackHandler),
+            *((prefix + route[0], *route[1:]) for route in routes),
+            (r".*", NotFound),
+        ],
+        control=control,
+        cookie_secret=cookie_secret(control.keys.path / "terminals-cookie"),
+        # Not by Tornado, which would ask before anybody knows whether a token or a cookie came:
+        # JupyterHub's `get_user` does for every cookie (`ApiHandler.check_xsrf_cookie`).
+        xsrf_cookies=False,
+        compress_response=False,
+        default_handler_class=NotFound,
+    )
+
+
+async def serve(settings: Settings, place: Place) -> None:
+    """Answer until SIGTERM or SIGINT."""
+    from persistent_terminal_hub.control.routes import routes
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    database = Database(database_url(settings))
+    control = Control(settings, place, database)
+    try:
+        await control.blocking(database.migrate)
+        server = HTTPServer(
+            make_app(control, routes()),
+            # The proxy is the only one who connects; it names the browser's address.
+            xheaders=True,
+            max_body_size=MAX_REQUEST,
+        )
+        server.listen(settings.control.port, "127.0.0.1")
+        log.info(
+            "Serving %s on 127.0.0.1:%d, database %s", place.prefix, settings.control.port, database.name
+        )
+        await stop.wait()
+        server.stop()
+        await asyncio.wait_for(server.close_all_connections(), 5)
+    finally:
+        await control.close()
+
+
+def database_url(settings: Settings) -> str:
+    """Where the tables are: what the settings name, else a file in the data directory."""
+    url = settings.control.database_url.get_secret_value()
+    return url or f"sqlite:///{settings.data_dir.expanduser().absolute() / 'control.sqlite'}"
+
+
+def main() -> int:
+    """Run until told to stop; the exit code."""
+    try:
+        settings = load_settings()
+        place = place_of(os.environ)
+    except SettingsError as error:
+        print("\n".join(f"error: {problem}" for problem in error.problems), file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    logging.basicConfig(
+        format="%(levelname)s: %(name)s: %(message)s", level=max(settings.log_level, "INFO", key=_level)
+    )
+    try:
+        asyncio.run(serve(settings, place))
+    except DatabaseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(
+            f"error: The control service cannot listen on 127.0.0.1:{settings.control.port} "
+            f"({error.strerror}): stop what uses the port, or set control.port.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def _level(name: str) -> int:
+    return logging.getLevelNamesMapping()[name]

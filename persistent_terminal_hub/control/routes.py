@@ -1,0 +1,14 @@
+"""All routes of the service, relative to its prefix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from persistent_terminal_hub.control.me import HomeHandler, MeHandler
+
+Route = tuple[Any, ...]
+
+
+def routes() -> list[Route]:
+    """Every resource."""
+    return [(r"", HomeHandler), (r"api/me", MeHandler)]
