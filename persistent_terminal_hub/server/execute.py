@@ -75,8 +75,8 @@ class Outcome:
 async def execute(command: Command, on_output: OnOutput | None = None) -> Outcome:
     """Run it to its end. Raises SessionError (422) when it cannot be started.
 
-    Cancelled, it kills what it started. `on_output` gets what is kept, as it comes; while it waits the program
-    is not read, as with a pipe.
+    Cancelled, it kills what it started. `on_output` gets what is kept, as it comes; while it waits the
+    program is not read, as with a pipe.
     """
     began = time.monotonic()
     starting = asyncio.ensure_future(_start(command))
@@ -198,10 +198,10 @@ async def _exit_of(pid: int) -> None:
     except ProcessLookupError:
         return
     loop = asyncio.get_running_loop()
-    exited = loop.create_future()
-    loop.add_reader(fd, lambda: exited.done() or exited.set_result(None))
+    exited = asyncio.Event()
+    loop.add_reader(fd, exited.set)
     try:
-        await exited
+        await exited.wait()
     finally:
         loop.remove_reader(fd)
         os.close(fd)
