@@ -85,7 +85,9 @@ async def execute(command: Command, on_output: OnOutput | None = None) -> Outcom
         process = await asyncio.shield(starting)
     except asyncio.CancelledError:
         with contextlib.suppress(SessionError):
-            _kill_group((await starting).pid, signal.SIGKILL)
+            process = await starting
+            _kill_group(process.pid, signal.SIGKILL)
+            await _exit_of(process.pid)
         raise
     outputs: dict[Stream, Output] = {"stdout": Output(command.limit), "stderr": Output(command.limit)}
     readers = [
@@ -109,7 +111,8 @@ async def execute(command: Command, on_output: OnOutput | None = None) -> Outcom
         for reader in readers:
             reader.cancel()
         results = await asyncio.gather(*readers, return_exceptions=True)
-        with contextlib.suppress(Exception):
+        await _exit_of(process.pid)
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), GRACE)
     for result in results:
         if isinstance(result, Exception):
