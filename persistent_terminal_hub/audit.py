@@ -205,9 +205,11 @@ class Outbox:
     def _prepare(self) -> None:
         if not self.path.is_dir():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Without a segment that is full there is nothing to add up.
-        sealed = self._sealed()
-        if sealed and sum(path.stat().st_size for path in sealed) >= self._max_total:
+        total = 0
+        for path in self._sealed():
+            with contextlib.suppress(FileNotFoundError):  # drained meanwhile
+                total += path.stat().st_size
+        if total >= self._max_total:
             raise OSError(0, f"it holds {self._max_total} bytes that nobody drained")
 
     def _write_new(self, path: Path, data: bytes) -> None:

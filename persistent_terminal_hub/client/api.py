@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Seconds for one request; a server that is being started answers late.
 TIMEOUT = 30.0
+#: What only the answer to a creation has: it is used here, not shown.
+_ACCESS = frozenset({"token", "tokenExpiresIn", "webSocketUrl"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class Workspace(_Http):
     def __init__(self, url: str, token: str, *, tls: ssl.SSLContext | None = None, label: str = "") -> None:
         super().__init__(Place(url if url.endswith("/") else url + "/", token), tls)
         self.label = label
+        self._tokens: dict[str, str] = {}  # of sessions that were created here, until their first attach
 
     _ROOT = "persistent-terminals/api/sessions"
 
@@ -145,7 +148,11 @@ class Workspace(_Http):
             "env": dict(env) if env else None, "rows": rows, "cols": cols,
         }  # fmt: skip
         body = {key: value for key, value in wishes.items() if value is not None}
-        return SessionInfo.of(await self._request("POST", self._ROOT, body))
+        answer = await self._request("POST", self._ROOT, body)
+        info = SessionInfo.of({key: value for key, value in answer.items() if key not in _ACCESS})
+        if isinstance(token := answer.get("token"), str):
+            self._tokens[info.id] = token
+        return info
 
     async def ensure(self, name: str, **wishes: Any) -> tuple[SessionInfo, bool]:
         """The running session of this name, made with `wishes` if there is none; and whether it was made."""
@@ -187,6 +194,7 @@ class Workspace(_Http):
         info = await self.get(session)
         if info.ended:
             raise errors.SessionEnded(f"The session {info.name!r} has ended.")
+        options.setdefault("token", self._tokens.pop(info.id, None))
         attachment = Attachment(
             self.socket_url(info.id), self.place, tls=self.tls, how=lambda: self.exit_of(info.id), **options
         )

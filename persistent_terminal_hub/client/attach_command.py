@@ -44,6 +44,8 @@ def run(
             print(
                 "warning: The token and all you type cross the network unencrypted (http).", file=sys.stderr
             )
+        # A thread writes the output; with the usual 5 ms it would wait that long for its turn at each piece.
+        sys.setswitchinterval(0.0005)
         return asyncio.run(_run(where, options, hub, server, list_, create, command))
     except errors.ClientError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -27,7 +27,7 @@ from persistent_terminal_hub.protocol.client_events import (
 from persistent_terminal_hub.protocol.client_stream import ClientStream, code_of_status
 from persistent_terminal_hub.protocol.codes import MAX_OUTPUT, SUBPROTOCOL, Code
 from persistent_terminal_hub.protocol.frames import HEADER
-from persistent_terminal_hub.protocol.messages import encode
+from persistent_terminal_hub.protocol.messages import Ack, encode
 
 from .place import Place
 
@@ -49,11 +49,23 @@ class _Line:
 
     def __init__(self, owner: Connection) -> None:
         self._owner = owner
-        self._out: asyncio.Queue[str | bytes] = asyncio.Queue()
+        self._out: asyncio.Queue[str | bytes | None] = asyncio.Queue()
+        self._ack: str | None = None  # the newest; None in the queue keeps its place
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     def send(self, frame: str | bytes) -> None:
         self._out.put_nowait(frame)
+
+    def acknowledge(self, frame: str) -> None:
+        """Of several acknowledgements that wait only the newest is sent."""
+        if self._ack is None:
+            self._out.put_nowait(None)
+        self._ack = frame
+
+    def _next(self, frame: str | bytes | None) -> str | bytes:
+        if frame is None:
+            frame, self._ack = self._ack or "", None
+        return frame
 
     async def _run(self) -> None:
         owner = self._owner
@@ -91,7 +103,7 @@ class _Line:
             with contextlib.suppress(Exception):
                 # What was left to say, such as the last acknowledgement, before the close.
                 while not self._out.empty():
-                    await socket.send(self._out.get_nowait())
+                    await socket.send(self._next(self._out.get_nowait()))
                 await socket.close(owner.close_code)
         # No close frame came: the line broke.
         owner.line_closed(self, socket.close_code or 1006, socket.close_reason or "")
@@ -99,7 +111,7 @@ class _Line:
     async def _write(self, socket: ClientConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
             while True:
-                await socket.send(await self._out.get())
+                await socket.send(self._next(await self._out.get()))
 
 
 class Connection:
@@ -161,7 +173,11 @@ class Connection:
                 if self._line is not None:
                     self._line.send(event.frame)
             elif isinstance(event, SendText):
-                if self._line is not None:
+                if self._line is None:
+                    continue
+                if isinstance(event.message, Ack):
+                    self._line.acknowledge(encode(event.message))
+                else:
                     self._line.send(encode(event.message))
             elif isinstance(event, Connect):
                 self._drop()
@@ -183,12 +199,15 @@ class Connection:
             line.task.cancel()
 
     def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         wake = self.stream.wake_at
+        if self._timer is not None:
+            if wake is not None and self._timer.when() <= wake:
+                return  # it arms itself again
+            self._timer.cancel()
         self._timer = None if wake is None else self._loop.call_at(wake, self._tick)
 
     def _tick(self) -> None:
+        self._timer = None
         self.do(self.stream.tick(self.now))
 
     # What a line says; a line that was dropped is not heard -----------------------------------------

@@ -33,7 +33,7 @@ class Place:
     @property
     def headers(self) -> dict[str, str]:
         """What every request carries; the token is never part of a URL."""
-        return {"Authorization": f"token {self.token}"}
+        return {"Authorization": f"token {self.token}"} if self.token else {}
 
     @property
     def local(self) -> bool:

@@ -72,13 +72,13 @@ class Received:
         begin = min(max(offset, self.start), self.stop)
         at = begin - self.start
         end = None if most is None else at + most
-        return Chunk(begin, bytes(self._data[at:end]), max(0, begin - offset))
+        return Chunk(begin, bytes(memoryview(self._data)[at:end]), max(0, begin - offset))
 
     def find(self, pattern: re.Pattern[bytes], offset: int) -> tuple[int, int, re.Match[bytes]] | None:
         """The first match behind `offset`: where it begins and ends in the stream."""
         at = min(max(offset - self.start, 0), len(self._data))
         # A copy, because a match that points into the array would keep it from growing.
-        match = pattern.search(bytes(self._data[at:]))
+        match = pattern.search(bytes(memoryview(self._data)[at:]))
         if match is None:
             return None
         base = self.start + at

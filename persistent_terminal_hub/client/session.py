@@ -27,6 +27,8 @@ from .received import Chunk, Received
 KEEP = 1024 * 1024
 #: Most that one `fetch` of the protocol returns.
 FETCH = Limits().fetch
+#: Seconds that are not worth a pause.
+_SHORT = 0.001
 
 Pattern = str | bytes | re.Pattern[bytes]
 
@@ -65,12 +67,19 @@ class Attachment:
         wait_when_locked: bool = False,
         answer_queries: bool = True,
         client: str | None = None,
+        token: str | None = None,
         tls: ssl.SSLContext | None = None,
         how: Callable[[], Awaitable[Exit]] | None = None,
         on_event: Callable[[ev.Event], None] | None = None,
     ) -> None:
         stream = ClientStream(
-            client or secrets.token_hex(16), rows=rows, cols=cols, random=jitter, mode=mode, visible=visible
+            client or secrets.token_hex(16),
+            rows=rows,
+            cols=cols,
+            random=jitter,
+            mode=mode,
+            visible=visible,
+            token=token,
         )
         self.exit: Exit | None = None
         self.epoch = ""  # names the process; offsets mean something within one epoch only
@@ -120,6 +129,11 @@ class Attachment:
     def state(self) -> Literal["idle", "connecting", "live", "reconnecting", "locked", "ended", "refused"]:
         """What the connection is doing."""
         return self._stream.state.name
+
+    @property
+    def token(self) -> str | None:
+        """The newest attach token, with which this session can be attached to while the hub is away."""
+        return self._stream.token
 
     @property
     def offset(self) -> int:
@@ -199,13 +213,22 @@ class Attachment:
             self._cursor = since
         found: tuple[int, int, re.Match[bytes]] | None = None
 
+        literal = isinstance(pattern, bytes)
+        seen, epoch, took = self._cursor, self.epoch, 0.0
+
         def look() -> bool:
-            nonlocal found
-            found = self._received.find(wanted, self._cursor)
+            nonlocal found, seen, epoch, took
+            if epoch != self.epoch or not literal:  # what a pattern may match has no longest length
+                seen, epoch = self._cursor, self.epoch
+            begin = self._connection.now
+            found = self._received.find(wanted, max(seen, self._cursor))
+            took = self._connection.now - begin
+            seen = max(seen, self.offset - len(wanted.pattern) + 1)
             return found is not None
 
         try:
-            await self._until(look, timeout)
+            # A flood is not searched again and again for each piece that comes.
+            await self._until(look, timeout, pause=lambda: 3 * took)
         except TimeoutError:
             tail = self.read(max(self.offset - 200, self._received.start)).text
             raise TimeoutError(f"{wanted.pattern!r} was not printed in {timeout} s; last: {tail!r}") from None
@@ -286,14 +309,21 @@ class Attachment:
     # Waiting ----------------------------------------------------------------------------------------
 
     async def _until(
-        self, ready: Callable[[], object], timeout: float | None = None, *, ended: bool = True
+        self,
+        ready: Callable[[], object],
+        timeout: float | None = None,
+        *,
+        ended: bool = True,
+        pause: Callable[[], float] | None = None,
     ) -> None:
-        """Wait until `ready()`; what makes it impossible is raised."""
+        """Wait until `ready()`; what makes it impossible is raised. `pause`: seconds before the next look."""
         async with asyncio.timeout(timeout):
             while not ready():
                 self._raise(ended)
                 self._changed.clear()
                 await self._changed.wait()
+                if pause is not None and (seconds := pause()) > _SHORT:
+                    await asyncio.sleep(seconds)
 
     def _raise(self, ended: bool) -> None:
         state = self._stream.state

@@ -19,6 +19,7 @@ from . import errors, tty
 from .api import SessionInfo, Workspace
 from .connection import Connection, jitter
 from .keys import DetachKey, Item, Keys
+from .pipe import Pipe, name_lost
 from .queries import Queries, plain_answer
 from .status import ASK_POSITION, StatusLine
 
@@ -72,6 +73,8 @@ class Terminal:
         self._reader = tty.Reader(self._in, self._typed)
         self._keys = Keys(options.detach_key if self._tty_in else None)
         self._queries = Queries()
+        self._pipe = None if self._tty_out else Pipe(self._into_pipe, self._fetch, self._parsed, name_lost)
+        self._epoch = ""
         self._asked: deque[tuple[int, int]] = deque(maxlen=64)  # (offset, generation) of questions shown
         self._expect_until = 0.0
         self._line = StatusLine()
@@ -110,6 +113,8 @@ class Terminal:
     # What the machine says --------------------------------------------------------------------------
 
     def _handle(self, event: ev.Event) -> None:
+        if self._pipe is not None and self._pipe.take(event):
+            return
         if isinstance(event, ev.Output):
             self._show(event)
         elif isinstance(event, ev.KeyframePart):
@@ -121,11 +126,6 @@ class Terminal:
             self._clear()
         elif isinstance(event, ev.StateChanged):
             self._state(event.state)
-        elif isinstance(event, ev.SkippedOutput):
-            if not self._tty_out:
-                # Even when told to be quiet: whoever reads the output must know that it has a hole.
-                skipped = event.stop - event.start
-                print(f"[{skipped} bytes of output were skipped.]", file=sys.stderr, flush=True)
         elif isinstance(event, ev.InputDropped):
             why = {"read_only": "you only watch", "full": "too much was waiting"}.get(
                 event.reason, event.reason
@@ -145,9 +145,19 @@ class Terminal:
         if self._stream.input.kept < INPUT_AHEAD and not self._result.done() and self._started:
             self._reader.resume()
 
-    def _show(self, event: ev.Output) -> None:
+    def _into_pipe(self, data: bytes, event: ev.Output | None) -> None:
+        if event is None:
+            self._writer.write(self._queries.filter(data, False))
+        else:
+            self._show(event, data)
+
+    def _fetch(self, start: int, stop: int) -> None:
+        self._connection.do(self._stream.fetch(start, stop))
+
+    def _show(self, event: ev.Output, rest: bytes | None = None) -> None:
+        """Write it; of an Output that overlaps with what was written only the rest."""
         mine = self._stream.may_answer(event.offset, event.generation)
-        data = self._queries.filter(event.data, mine and self._both)
+        data = self._queries.filter(event.data if rest is None else rest, mine and self._both)
         if mine and self._both:
             if self._queries.questions:
                 self._asked.append((event.offset, event.generation))
@@ -165,10 +175,14 @@ class Terminal:
             self._connection.do(self._stream.parsed(offset, generation, self._connection.now))
 
     def _clear(self) -> None:
+        if self._pipe is not None:
+            if self._epoch != self._stream.epoch:
+                self._pipe.restart()
+                self._queries = Queries()
+            self._epoch = self._stream.epoch
+            return
         alternate, self._queries = self._queries.alternate, Queries()
         self._asked.clear()
-        if not self._tty_out:
-            return
         out = (tty.LEAVE_ALTERNATE if alternate else b"") + tty.MODES_OFF
         if self._cleared:
             # What follows brings its own history: what is above the screen would be there twice.
@@ -180,6 +194,11 @@ class Terminal:
         self._writer.write(out)
 
     def _state(self, state: ev.State) -> None:
+        if self._pipe is not None:
+            if state.name == "live":
+                self._pipe.live()
+            else:
+                self._pipe.line_lost()
         if state.name == "live":
             self._back()
         elif state.name in ("reconnecting", "locked") or (state.name == "connecting" and state.code):
@@ -341,6 +360,8 @@ class Terminal:
                 out += tty.MODES_OFF + b"\x1b[999;1H\r\n"
             self._writer.write(out + tty.POP_TITLE)
         else:
+            if self._pipe is not None:
+                self._pipe.give_up()
             self._writer.write(self._queries.flush())
         done = await asyncio.to_thread(self._writer.close, LEAVE_WITHIN if self._tty_out else 3600)
         if self._raw is not None:

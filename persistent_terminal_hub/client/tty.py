@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import queue
 import termios
@@ -23,6 +24,8 @@ MODES_OFF: Final = (
 LEAVE_ALTERNATE: Final = b"\x1b[?1049l"
 CLEAR: Final = b"\x1b[r\x1b[H\x1b[2J"
 CLEAR_HISTORY: Final = b"\x1b[3J"
+#: Output that is written at once, at most (bytes).
+_AT_ONCE: Final = 256 * 1024
 PUSH_TITLE: Final = b"\x1b[22;0t"
 POP_TITLE: Final = b"\x1b[23;0t"
 
@@ -91,21 +94,38 @@ class Writer:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            data, then = job
+        end = False
+        while not end:
+            jobs = [self._jobs.get()]
+            size = 0
+            while jobs[-1] is not None:  # what else waits goes with it: each write wakes two processes
+                size += len(jobs[-1][0])
+                if size >= _AT_ONCE:
+                    break
+                try:
+                    jobs.append(self._jobs.get_nowait())
+                except queue.Empty:
+                    break
+            end = jobs[-1] is None
+            work = [job for job in jobs if job is not None]
             try:
-                view = memoryview(data)
+                view = memoryview(b"".join(data for data, _ in work))
                 while view:
                     view = view[os.write(self._handle, view) :]
             except OSError:
                 self._call(self._broken)
                 return
-            if then is not None:
-                self._call(then)
+            if done := [then for _, then in work if then is not None]:
+                self._call(functools.partial(_each, done))
 
     def _call(self, what: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(what)
+
+
+def _each(done: list[Callable[[], None]]) -> None:
+    for then in done:
+        then()
 
 
 class Reader:

@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from persistent_terminal_hub.config.presets import PRESETS
+from persistent_terminal_hub.config.rule_checks import rule_warnings
 from persistent_terminal_hub.config.schema import Keys, describe
 from persistent_terminal_hub.config.tls import TlsFindings, inspect_tls
+from persistent_terminal_hub.config.unlocking import lock_problems, lock_warnings
 from persistent_terminal_hub.settings import Settings
 
 # The ranges that are never routed publicly: RFC 1918, and RFC 6598 for carriers.
@@ -53,7 +55,14 @@ def tls_findings(settings: Settings, now: datetime | None = None) -> TlsFindings
 
 def warnings(settings: Settings, tls: TlsFindings) -> list[str]:
     """All sentences of warning; the settings may be used all the same."""
-    return [*_problems(settings, tls), *tls.warnings, *_network_warnings(settings), *_auth_warnings(settings)]
+    return [
+        *_problems(settings, tls),
+        *tls.warnings,
+        *_network_warnings(settings),
+        *_auth_warnings(settings),
+        *lock_warnings(settings),
+        *rule_warnings(settings),
+    ]
 
 
 def problems(settings: Settings, tls: TlsFindings) -> list[str]:
@@ -66,6 +75,8 @@ def _problems(settings: Settings, tls: TlsFindings) -> Iterator[str]:
     yield from tls.problems
     yield from _client_problems(settings)
     yield from _issuer_problems(settings)
+    yield from _public_url_problems(settings)
+    yield from lock_problems(settings)
     yield from _placeholder_problems(settings)
     if settings.workspace.backend != "process":
         yield from _subnet_problems(settings)
@@ -111,6 +122,23 @@ def _issuer_problems(settings: Settings) -> Iterator[str]:
     problem = _url_problem(auth.issuer)
     if problem:
         yield f"auth.issuer {problem}."
+
+
+def _public_url_problems(settings: Settings) -> Iterator[str]:
+    url = settings.server.public_url
+    if not url or is_placeholder(url):
+        return
+    try:
+        parts = urlsplit(url)
+        plain = (
+            parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+        )
+    except ValueError:
+        plain = False
+    if not plain or parts.username or parts.password or parts.query or parts.fragment:
+        yield "server.publicUrl must be an address such as https://hub.example.org, and nothing after it."
+    elif parts.path.strip("/") not in ("", settings.server.base_url.strip("/")):
+        yield "server.publicUrl must not have a path of its own; server.baseUrl says the path."
 
 
 def _url_problem(url: str) -> str | None:

@@ -25,6 +25,9 @@ class Preset:
     scopes: tuple[str, ...] = ("openid", "profile", "email")
     username_claim: str = "preferred_username"
     groups_claim: str = ""
+    #: Its answer to a login says when the person last proved who they are (`auth_time`), so that a locked
+    #: workspace may be opened by logging in again. Without it, a passkey must do.
+    proves_fresh_login: bool = True
     #: Where an administrator gets a client id and a secret, as the rest of a sentence.
     register: str = ""
 
@@ -43,6 +46,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             oidc=True,
             issuer="https://accounts.google.com",
             username_claim="email",
+            proves_fresh_login=False,  # its ID tokens have no `auth_time`
             register="create an OAuth client ID of type 'Web application' at "
             "https://console.cloud.google.com/apis/credentials",
         ),
@@ -55,6 +59,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             userdata_url="https://api.github.com/user",
             scopes=("read:user",),
             username_claim="login",
+            proves_fresh_login=False,
             register="register an OAuth app at https://github.com/settings/developers",
         ),
     }
@@ -62,5 +67,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 
 def preset_of(provider: str) -> Preset:
-    """The preset of a provider; `local` and unknown names get the generic one, whose values they ignore."""
+    """The preset of a provider; `local` and unknown names get the generic one, whose addresses they ignore.
+
+    (A local account proves a fresh login by its password, as a generic provider does by `auth_time`.)
+    """
     return PRESETS.get(provider, PRESETS["oauth2"])

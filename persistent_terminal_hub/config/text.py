@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from persistent_terminal_hub.config.presets import PRESETS
 from persistent_terminal_hub.config.schema import Group, Keys, Kind, Leaf, Member, Table, describe
+from persistent_terminal_hub.config.unlocking import default_lock_is_off
 from persistent_terminal_hub.settings import AuthSettings, Settings
 
 MASK = "********"
@@ -98,6 +99,8 @@ def _entry(entry: Any, table: Table, reveal: bool) -> str:
 
 
 def _default_origin(member: Member, settings: Settings) -> str:
+    if member.keys == ("session", "idleLockMinutes") and default_lock_is_off(settings):
+        return "default, but off: nobody could unlock"
     of_provider = isinstance(member, Leaf) and member.field.default_factory is not None
     return f"default of {settings.auth.provider}" if of_provider else "default"
 

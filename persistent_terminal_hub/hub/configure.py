@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from persistent_terminal_hub import audit
 from persistent_terminal_hub.config.presets import preset_of
 from persistent_terminal_hub.hub import backend as backends
 from persistent_terminal_hub.hub.control_service import control_roles, control_service
@@ -58,6 +59,7 @@ def configure(c: Any, settings: Settings) -> None:
     """Apply every setting to JupyterHub's configuration object."""
     data = DataDir(settings.data_dir)
     data.prepare()
+    audit.use(data.audit)
     choice = backends.resolve(settings, data)
     log.log(logging.WARNING if choice.warning else logging.INFO, "%s", choice.reason)
     protect_user_names()
@@ -201,6 +203,7 @@ def _process(c: Any, settings: Settings, data: DataDir) -> None:
     c.JupyterHub.spawner_class = PersistentProcessSpawner
     c.PersistentProcessSpawner.cmd = default_command(settings.workspace.stop_timeout_seconds)
     c.PersistentProcessSpawner.data_dir = str(data.path)
+    c.PersistentProcessSpawner.settings = settings
     c.PersistentProcessSpawner.hub_id = data.hub_id()
     c.PersistentProcessSpawner.stop_timeout = settings.workspace.stop_timeout_seconds
 

@@ -23,11 +23,13 @@ from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from tornado.web import HTTPError
-from traitlets import Float, Integer, Unicode
+from traitlets import Float, Instance, Integer, Unicode
 
 from persistent_terminal_hub.hub import proc
 from persistent_terminal_hub.hub.listening import until_listening
 from persistent_terminal_hub.hub.stop_grace import keeper_grace
+from persistent_terminal_hub.hub.workspace_rules import rules_environment
+from persistent_terminal_hub.settings import Settings
 
 #: A unix socket's path may have 107 bytes; this leaves room for the longest name below the directory.
 RUNTIME_DIR_LIMIT = 80
@@ -73,6 +75,7 @@ class PersistentProcessSpawner(LocalProcessSpawner):
 
     data_dir = Unicode(help="The hub's data directory (absolute).").tag(config=True)
     hub_id = Unicode(help="Which hub this is.").tag(config=True)
+    settings = Instance(Settings, (), help="The settings of the hub.").tag(config=True)
     stop_timeout = Integer(10, help="Seconds between TERM and KILL at a stop.").tag(config=True)
 
     listen_seconds = Float(
@@ -116,6 +119,11 @@ class PersistentProcessSpawner(LocalProcessSpawner):
         # Every process of the workspace inherits this mark; a stop looks for it.
         env["PTH_WORKSPACE_KEY"] = f"{self.hub_id}/{self.key}"
         return env
+
+    def get_env(self) -> dict[str, str]:
+        """The environment of the keeper and the server."""
+        env: dict[str, str] = super().get_env()
+        return env | rules_environment(self.settings, self)
 
     def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
         """The workspace runs as our own user: the certificates are readable where they are."""

@@ -16,7 +16,6 @@ from jupyterhub.utils import maybe_future
 from persistent_terminal_hub.hub import containers, failures, secret_delivery, site_options
 from persistent_terminal_hub.hub.container_spec import (
     SERVER_PORT,
-    STATE_DIR,
     ContainerSpec,
     SpecRequest,
     build,
@@ -30,6 +29,7 @@ from persistent_terminal_hub.hub.object_names import LABEL_CONFIG, LABEL_IMAGE
 from persistent_terminal_hub.hub.progress import Progress
 from persistent_terminal_hub.hub.spawner_base import WorkspaceObjects
 from persistent_terminal_hub.hub.subnets import SubnetsExhausted, workspace_address
+from persistent_terminal_hub.hub.workspace_rules import rules_environment
 
 
 class WorkspaceStart(WorkspaceObjects):
@@ -243,6 +243,6 @@ class WorkspaceStart(WorkspaceObjects):
             PTH_PTY_ROWS=str(pty.rows),
             PTH_HUB_ID=self.hub_id,
             PTH_WORKSPACE_ID=f"{self.user.name}/{self.name}",
-            PTH_STATE_DIR=STATE_DIR,
+            **rules_environment(self.settings, self),
         )
         return {name: str(value) for name, value in env.items()}

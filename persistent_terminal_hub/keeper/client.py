@@ -8,7 +8,6 @@ Neither reconnects: when the connection is gone, every open call fails with :cla
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import select
 import socket
@@ -61,7 +60,7 @@ class _Channel:
         self._last_id += 1
         return self._last_id, wire.encode({"op": op, "id": self._last_id, **fields}, payload)
 
-    def receive(self) -> list[Reply]:
+    def receive(self) -> list[Reply | wire.Ack]:
         """One receive; raises BlockingIOError, KeeperGone, WireError."""
         try:
             # Descriptors must not leak into programs that the server starts.
@@ -80,7 +79,11 @@ class _Channel:
         self._decoder.feed(data)
         return [self._reply(frame) for frame in self._decoder.frames()]
 
-    def _reply(self, frame: wire.Frame) -> Reply:
+    def _reply(self, frame: wire.Frame | wire.Input | wire.Ack) -> Reply | wire.Ack:
+        if not isinstance(frame, wire.Frame):
+            if isinstance(frame, wire.Ack):
+                return frame
+            raise wire.WireError("the keeper does not type")
         # Descriptors come with the first byte of their frame, so they are here when it is complete.
         count = frame.header.get("fds", 0)
         if not isinstance(count, int) or not 0 <= count <= len(self._fds):
@@ -136,8 +139,10 @@ class Subscription:
 
     def clear_wake(self) -> None:
         """Consume the wakes so far; do that before reading, so that none is lost."""
-        with contextlib.suppress(BlockingIOError):
+        try:  # noqa: SIM105 - on the way of every echo
             os.eventfd_read(self._wake_fd)
+        except BlockingIOError:
+            pass
 
     def wait(self, seconds: float) -> bool:
         """For users without a loop: wait until there is something to read."""
@@ -165,7 +170,7 @@ class Client:
     """A connection from an asyncio program. Make it with :meth:`connect`.
 
     ``on_event`` gets every event after :meth:`watch`; ``on_close`` is called once when the connection is
-    lost, not when :meth:`close` was called.
+    lost, not when :meth:`close` was called; ``on_ack`` and ``on_refused`` tell what became of :meth:`type`.
     """
 
     def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
@@ -177,6 +182,8 @@ class Client:
         self.keeper: wire.Header = {}
         self.on_event: Callable[[Event], None] = lambda _event: None
         self.on_close: Callable[[], None] = lambda: None
+        self.on_ack: Callable[[int, int], None] = lambda _line, _seq: None
+        self.on_refused: Callable[[KeeperError], None] = lambda _error: None
         loop.add_reader(sock.fileno(), self._on_readable)
 
     @classmethod
@@ -248,6 +255,15 @@ class Client:
         """
         return self.send("input", data, session=session, client=client, seq=seq)
 
+    def type(self, line: int, seq: int, data: bytes) -> None:
+        """The same at the least cost, under the number that `attach` answered as ``line``.
+
+        ``on_ack`` gets the line and the last number accepted, a little later and for many at once;
+        ``on_refused`` the refusal, whose header has ``line``, ``seq`` and ``ack``.
+        """
+        if self._open:
+            self._write(wire.encode_input(line, seq, data))
+
     async def watch(self, on_event: Callable[[Event], None]) -> None:
         """Get every event from now on."""
         self.on_event = on_event
@@ -304,10 +320,16 @@ class Client:
         for reply in replies:
             self._deliver(reply)
 
-    def _deliver(self, reply: Reply) -> None:
+    def _deliver(self, reply: Reply | wire.Ack) -> None:
+        if isinstance(reply, wire.Ack):
+            self.on_ack(reply.line, reply.seq)
+            return
         if "event" in reply.header:
             # Not from here: a handler that raises must not cost the answers that came with the event.
             self._loop.call_soon(self.on_event, reply.header)
+            return
+        if "line" in reply.header and "re" not in reply.header:
+            self.on_refused(KeeperError(reply.header))
             return
         future = self._calls.pop(reply.header.get("re") or 0, None)
         if future is None or future.done():  # given up by the caller
@@ -382,7 +404,11 @@ class BlockingClient:
                 if "event" not in reply.header:
                     return reply
                 self.events.append(reply.header)
-            self._replies.extend(self._channel.receive())
+            self._receive()
+
+    def _receive(self) -> None:
+        found = self._channel.receive()
+        self._replies.extend(reply for reply in found if isinstance(reply, Reply))
 
     def wait_event(self, kind: str, session: str | None = None) -> Event:
         """The next event of a kind (of one session); others before it are dropped."""
@@ -392,7 +418,7 @@ class BlockingClient:
                 if event["event"] == kind and session in (None, event.get("session")):
                     return event
             if not self._replies:
-                self._replies.extend(self._channel.receive())
+                self._receive()
             while self._replies:  # no call is under way, so these are events
                 self.events.append(self._replies.popleft().header)
 

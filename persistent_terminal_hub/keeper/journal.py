@@ -313,15 +313,22 @@ class Reader:
         ring, capacity = self._ring, self.capacity
         count = len(target)
         begin = offset % capacity
-        _fence()
+        if _FENCED:
+            _fence()
         if begin + count <= capacity:
             target[:] = ring[begin : begin + count]
         else:
             first = capacity - begin
             target[:first] = ring[begin:]
             target[first:] = ring[: count - first]
-        _fence()
+        if _FENCED:
+            _fence()
         return self._words[_FLOOR] <= offset
+
+    def look(self) -> tuple[int, int, int]:
+        """Head, then floor (which may lie beyond that head already), then :attr:`resize_count`."""
+        words = self._words
+        return words[_HEAD], words[_FLOOR], words[_RESIZE_COUNT]
 
     @property
     def resize_count(self) -> int:

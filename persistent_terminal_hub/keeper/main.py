@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -66,6 +67,7 @@ class Keeper:
             self._await_secrets()
         else:
             self._begin()
+        gc.freeze()  # what is loaded stays: not to be looked through again between two keys
         loop.run()
         self.service.close()
         process.kill_children()

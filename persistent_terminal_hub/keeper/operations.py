@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from persistent_terminal_hub.keeper import process, wire
-from persistent_terminal_hub.keeper.inputs import Verdict
 from persistent_terminal_hub.keeper.journal import DEFAULT_CAPACITY
+from persistent_terminal_hub.keeper.lines import MAX_SEQ, SENTENCES, Lines
 from persistent_terminal_hub.keeper.service import Connection
 from persistent_terminal_hub.keeper.sessions import Refused, Sessions
 
@@ -25,15 +25,8 @@ MAX_SUBSCRIPTIONS = 64  # of one connection to one session
 MAX_CLIENT_ID = 128
 MAX_SIZE = 4096  # columns or rows
 MAX_ARGUMENTS = 1024
-MAX_SEQ = 2**53
 
 Answer = dict[str, Any]
-
-_SENTENCES = {
-    Verdict.GAP: "An earlier message of this client is missing; send that first.",
-    Verdict.FULL: "The program does not read its input; send this again after `input_ready`.",
-    Verdict.TOO_LARGE: "The message is too large; cut the input into smaller ones.",
-}
 
 
 class Operations:
@@ -43,12 +36,16 @@ class Operations:
         self._sessions = sessions
         self._stats = stats
         self._started = time.time()
+        self._lines = Lines()
         self._serve: dict[str, Callable[[Connection, _Fields], Answer | None]] = {
             name.removeprefix("op_"): getattr(self, name) for name in dir(self) if name.startswith("op_")
         }
 
-    def serve(self, connection: Connection, frame: wire.Frame) -> None:
+    def serve(self, connection: Connection, frame: wire.Frame | wire.Input | wire.Ack) -> None:
         """Answer one frame."""
+        if not isinstance(frame, wire.Frame):
+            self._lines.serve(connection, frame)
+            return
         fields = _Fields(frame.header, frame.payload)
         name = frame.header.get("op")
         reply_to = frame.header.get("id")
@@ -68,10 +65,11 @@ class Operations:
             )
         else:
             if answer is not None:
-                connection.send({"re": reply_to, "ok": True, **answer}, lazy=name == "input")
+                connection.send({"re": reply_to, "ok": True, **answer})
 
     def forget(self, connection: int) -> None:
         """A connection is gone: nobody of it is attached, nobody of it is to be woken."""
+        self._lines.forget(connection)
         for session in self._sessions:
             session.unsubscribe(connection)
             self._sessions.detach(session, connection)
@@ -179,8 +177,8 @@ class Operations:
             raise Refused("ended", f"Session {session.name!r} has ended.")
         verdict = session.take_input(client, seq, fields.payload, sparse=fields.flag("sparse", False))
         ack = fields.extra["ack"] = session.input.last(client)
-        if verdict in _SENTENCES:
-            raise Refused(verdict.value, _SENTENCES[verdict])
+        if verdict in SENTENCES:
+            raise Refused(verdict.value, SENTENCES[verdict])
         return {"ack": ack}
 
     def op_attach(self, connection: Connection, fields: _Fields) -> Answer:
@@ -190,6 +188,7 @@ class Operations:
         journal = session.journal
         return {
             "ack": session.input.last(client),
+            "line": self._lines.open(connection.number, session, client),
             "epoch": journal.epoch,
             "start": journal.floor,
             "end": journal.head,
@@ -198,7 +197,9 @@ class Operations:
         }
 
     def op_detach(self, connection: Connection, fields: _Fields) -> Answer:
-        self._sessions.detach(self._sessions.find(fields.session), connection.number, fields.client)
+        session = self._sessions.find(fields.session)
+        self._lines.close(connection.number, session, fields.client)
+        self._sessions.detach(session, connection.number, fields.client)
         return {}
 
     def op_subscribe(self, connection: Connection, fields: _Fields) -> None:

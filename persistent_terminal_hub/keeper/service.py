@@ -24,8 +24,9 @@ RECEIVE_BYTES = 64 * 1024
 OUT_PAUSE = 256 * 1024
 # ... and is let go when even the events it asked for have grown to this.
 OUT_MOST = 4 * 1024 * 1024
-# An answer that nobody waits for is sent so much later, or together with whatever is sent before.
-LAZY_SECONDS = 0.002
+# Accepted input is acknowledged so much later, or together with whatever is sent before: an acknowledgement
+# of each keystroke would wake the server just when the processor is needed for its echo.
+ACK_SECONDS = 0.01
 
 
 class Connection:
@@ -38,7 +39,8 @@ class Connection:
         self._decoder = wire.Decoder()
         self._out: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self._out_bytes = 0
-        self._lazy = False  # all that is in `_out` may wait for its timer
+        self._acks: dict[int, int] = {}  # by line, what is not yet told
+        self._acks_due = False
         self._interest = READ
         self._postponed = False
         self.number = number
@@ -98,14 +100,8 @@ class Connection:
         self.close()
 
     # -- out -----------------------------------------------------------------------------------------
-    def send(
-        self, header: wire.Header, payload: bytes = b"", fds: tuple[int, ...] = (), *, lazy: bool = False
-    ) -> None:
-        """Send a frame, now or when the client reads; ``fds`` are closed when they are sent.
-
-        A ``lazy`` one gives way to what is more urgent: an acknowledgement of a keystroke would wake the
-        server just when the processor is needed for its echo.
-        """
+    def send(self, header: wire.Header, payload: bytes = b"", fds: tuple[int, ...] = ()) -> None:
+        """Send a frame, now or when the client reads; ``fds`` are closed when they are sent."""
         if not self.open:
             _close_all(fds)
             return
@@ -122,24 +118,45 @@ class Connection:
                     "message": "The answer is too large.",
                 }
             )
-        self._out.append((memoryview(data), fds))
-        self._out_bytes += len(data)
-        if lazy and (self._lazy or len(self._out) == 1):
-            if not self._lazy:
-                self._lazy = True
-                self._loop.call_later(LAZY_SECONDS, self._flush_lazy)
-        elif self._lazy or len(self._out) == 1:
+        idle = not self._out
+        self._put_acks()  # answers come in the order of what they answer
+        self._put(data, fds)
+        if idle:
             self._flush()
         if self._out_bytes > OUT_MOST:
             log.say("A client of the keeper does not read what it asked for; it is let go.")
             self.close()
 
-    def _flush_lazy(self) -> None:
-        if self.open and self._lazy:
-            self._flush()
+    def acknowledge(self, line: int, seq: int, *, soon: bool = False) -> None:
+        """Tell that all input of ``line`` up to ``seq`` is accepted: a little later, or now."""
+        self._acks[line] = seq
+        if soon:
+            self._flush_acks()
+        elif not self._acks_due:
+            self._acks_due = True
+            self._loop.call_later(ACK_SECONDS, self._acks_are_due)
+
+    def _acks_are_due(self) -> None:
+        self._acks_due = False
+        self._flush_acks()
+
+    def _flush_acks(self) -> None:
+        if self.open and self._acks:
+            idle = not self._out
+            self._put_acks()
+            if idle:
+                self._flush()
+
+    def _put_acks(self) -> None:
+        for line, seq in self._acks.items():
+            self._put(wire.encode_ack(line, seq), ())
+        self._acks.clear()
+
+    def _put(self, data: bytes, fds: tuple[int, ...]) -> None:
+        self._out.append((memoryview(data), fds))
+        self._out_bytes += len(data)
 
     def _flush(self) -> None:
-        self._lazy = False
         try:
             while self._out:
                 data, fds = self._out[0]
@@ -167,7 +184,7 @@ class Connection:
         if not self.open:
             return
         paused = self._postponed or self._out_bytes > OUT_PAUSE
-        interest = (0 if paused else READ) | (WRITE if self._out and not self._lazy else 0)
+        interest = (0 if paused else READ) | (WRITE if self._out else 0)
         if interest != self._interest:
             self._interest = interest
             self._loop.modify(self._sock.fileno(), interest)
@@ -193,7 +210,7 @@ class Service:
         self,
         loop: Loop,
         path: Path,
-        serve: Callable[[Connection, wire.Frame], None],
+        serve: Callable[[Connection, wire.Frame | wire.Input | wire.Ack], None],
         forget: Callable[[int], None],
     ) -> None:
         """Start to listen on ``path``. Raises OSError; FileExistsError if another keeper does.

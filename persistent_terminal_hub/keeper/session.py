@@ -144,8 +144,8 @@ class Session:
         except OSError:  # EIO
             alive = False
         if count:
-            self.output_at = now()
             self.wake()
+            self.output_at = now()
             self._owner.grown(self, count, journal.allocated - memory)
         return alive
 
@@ -168,18 +168,20 @@ class Session:
     def wake(self) -> None:
         """Tell all readers to look. Wakes that are not yet consumed add up to one."""
         for fd in self._wakes.values():
-            with contextlib.suppress(BlockingIOError):
+            try:  # noqa: SIM105 - on the way of every echo
                 os.eventfd_write(fd, 1)
+            except BlockingIOError:
+                pass
 
     # -- input ---------------------------------------------------------------------------------------
     def take_input(self, client: str, seq: int, data: bytes, *, sparse: bool = False) -> Verdict:
         """Accept a message of a client, exactly once, and write as much as the terminal takes."""
         verdict = self.input.offer(client, seq, data, sparse=sparse)
         if verdict is Verdict.ACCEPTED:
-            self.bytes_in += len(data)
-            self.input_at = now()
             if not self._writing:
                 self.flush_input()
+            self.bytes_in += len(data)
+            self.input_at = now()
         elif verdict is Verdict.FULL:
             self._refused = True
         return verdict

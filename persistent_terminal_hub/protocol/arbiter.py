@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 SizePolicy = Literal["latest", "smallest"]
+
+#: Clients that left and whose place is kept; more than may be attached at once.
+REMEMBERED: Final = 128
 
 
 @dataclass(slots=True)
@@ -27,6 +30,9 @@ class Decision(NamedTuple):
 class Arbiter:
     """The attached clients of one session; the host asks `decide()` after every change and applies it.
 
+    A client that is cut keeps its place: when it comes back, whoever typed or got the focus meanwhile is
+    before it, and nobody else. The places of the last `REMEMBERED` that left are kept.
+
     The size is that of the most recent client to type or focus among the visible read-write ones (`latest`),
     or the smallest of theirs in each direction (`smallest`). The responder is the most recent read-write
     client; a visible one is preferred, because browsers slow hidden pages down. Watchers count for neither.
@@ -35,6 +41,7 @@ class Arbiter:
     def __init__(self, policy: SizePolicy = "latest") -> None:
         self.policy: SizePolicy = policy
         self._members: dict[str, _Member] = {}
+        self._left: dict[str, int] = {}  # `active` of those who left; the last to leave at the end
         self._clock = 0
 
     def __len__(self) -> int:
@@ -45,12 +52,18 @@ class Arbiter:
     ) -> None:
         """A client attached. A new one counts as active now; one that only came back keeps its place."""
         before = self._members.pop(client, None)
-        active = (before.active if before else 0) if resumed else self._next()
+        left = self._left.pop(client, 0)
+        active = (before.active if before else left) if resumed else self._next()
         self._members[client] = _Member(rows, cols, writes, visible, active)
 
     def leave(self, client: str) -> None:
         """A client is gone."""
-        self._members.pop(client, None)
+        member = self._members.pop(client, None)
+        if member is not None:
+            self._left.pop(client, None)
+            self._left[client] = member.active
+            if len(self._left) > REMEMBERED:
+                del self._left[next(iter(self._left))]
 
     def active(self, client: str) -> None:
         """A client typed or got the focus."""

@@ -128,6 +128,11 @@ class ClientStream:
         """The process whose output is shown, within which offsets mean something; empty before the first."""
         return self._output.epoch
 
+    @property
+    def token(self) -> str | None:
+        """The newest attach token: for the next attach, and for a page that wants to keep it."""
+        return self._token
+
     # What the person and the page do ----------------------------------------------------------------
 
     def start(self, now: float) -> list[Event]:

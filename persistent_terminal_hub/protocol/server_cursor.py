@@ -110,8 +110,8 @@ class Cursor:
             return Send(Size(record.rows, record.cols, place))
         available = boundary - place
         if available <= 0:
-            if self.exit is None:
-                return None
+            if self.exit is None or self._unacked_keyframe:
+                return None  # what a jump left out can be fetched until the client has gone on from there
             self._outbox.append(Shut(Code.ENDED, "The session ended."))
             return Send(self.exit)
         room = self.window.size - self._in_flight(place)

@@ -14,7 +14,8 @@ from jupyter_server.utils import url_path_join
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from tornado import web
 
-from . import names
+from . import attach_tokens, names
+from .attach_tokens import AttachTokens
 from .errors import SessionError
 from .manager import PersistentTerminalManager
 from .session import MAX_COLS, MAX_ROWS
@@ -156,7 +157,20 @@ class SessionList(SessionsHandler):
         body: CreateSession = self.body(CreateSession)
         session = await self.sessions.create_session(**body.model_dump())
         self.set_header("Location", url_path_join(self.request.path, session.id))
-        self.reply(session.model(), 201)
+        self.set_header("Cache-Control", "no-store")
+        self.reply(session.model() | self._access(session.id), 201)
+
+    def _access(self, session: str) -> dict[str, Any]:
+        """How to attach to it without the hub: in this answer only, never in a list."""
+        tokens: AttachTokens = self.settings[attach_tokens.SETTING]
+        person = tokens.person(self, self.current_user.username)
+        scheme = "wss" if self.request.protocol == "https" else "ws"
+        path = url_path_join(self.base_url, "persistent-terminals/ws/sessions", session)
+        return {
+            "token": tokens.issue(person, session),
+            "tokenExpiresIn": tokens.lifetime,
+            "webSocketUrl": f"{scheme}://{self.request.host}{path}",
+        }
 
 
 class SessionItem(SessionsHandler):

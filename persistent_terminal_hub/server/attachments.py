@@ -83,8 +83,12 @@ class Attachments:
         self._decide()
 
     def size_is(self, cols: int, rows: int) -> None:
-        """The session's size, whoever set it."""
+        """The session's size, whoever set it. Not to be told while a ``resize`` is on its way."""
         self._size = (rows, cols)
+
+    def size_was_lost(self) -> None:
+        """What ``resize`` was called for last did not arrive, and can now."""
+        self._decide()
 
     def _decide(self) -> None:
         decision = self.arbiter.decide()

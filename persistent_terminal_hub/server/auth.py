@@ -201,6 +201,27 @@ class PatientHubOAuth(HubOAuth):
         self.cache[cache_key] = user
         return user
 
+    async def ask_again(self, token: str, session_id: str) -> bool | None:
+        """Whether the hub lets in who has this token, whatever is cached; None if it cannot be asked."""
+        digest = hashlib.sha256(token.encode("utf8", "replace")).hexdigest()
+        url = f"{self.api_url.rstrip('/')}/user"
+        try:
+            # By the same name as JupyterHub's, so that a refusal holds for requests, too, from now on.
+            user = await self._confirm(url, token, f"token:{session_id}:{digest}")
+        except (HubAway, HubRefused):
+            return None
+        return user is not None and bool(self.check_scopes(self.access_scopes, user))
+
+    async def answers(self) -> bool:
+        """Whether the hub is there at all."""
+        try:
+            await self._ask(f"{self.api_url.rstrip('/')}/user", "")
+        except HubAway:
+            return False
+        except HubRefused:
+            pass
+        return True
+
     def _ask_in_background(self, confirm: Coroutine[Any, Any, Any]) -> None:
         """Ask again, one at a time and not too often."""
         if self._asking is not None or time.monotonic() < self._ask_again_at:

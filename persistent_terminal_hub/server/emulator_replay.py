@@ -80,9 +80,9 @@ class Modes:
         return b"".join(out)
 
 
-def scan_modes(data: bytes) -> Modes:
-    """What `data` leaves set in a terminal that was reset before it."""
-    modes = Modes()
+def scan_modes(data: bytes, modes: Modes | None = None) -> Modes:
+    """What `data` leaves set in a terminal that was reset before it, or had these modes (changed here)."""
+    modes = Modes() if modes is None else modes
     for found in _each(_MODE, data):
         kind = found.lastgroup
         if kind == "on":
@@ -96,7 +96,10 @@ def scan_modes(data: bytes) -> Modes:
                     modes.ansi[int(text)] = on
         elif kind == "reset":
             title = modes.last.get("title")
-            modes = Modes(last={"title": title} if title else {})
+            modes.private.clear()
+            modes.ansi.clear()
+            modes.last = {"title": title} if title else {}
+            modes.alternate_from = None
         elif kind in _LAST_WINS:
             modes.last[kind] = found.group()
     return modes
@@ -133,7 +136,8 @@ def _each(pattern: re.Pattern[bytes], data: bytes) -> Iterator[re.Match[bytes]]:
             yield found
 
 
-def _anything_lasting(data: bytes) -> bool:
+def anything_lasting(data: bytes) -> bool:
+    """Whether something sets what outlasts the lines, and is not among the modes."""
     if any(control in data for control in _LASTING_C0):
         return True
     return any(
@@ -151,7 +155,7 @@ def plain_tail(data: bytes, rows: int) -> bytes | None:
     long as it matters, and nothing before left anything set but what is said again here.
     """
     start = _line_start(data, SCROLLBACK_LINES + 2 * rows + 1)
-    if start is None or _PLAIN_TAIL.fullmatch(data, start) is None or _anything_lasting(data):
+    if start is None or not is_plain(data, start) or anything_lasting(data):
         return None
     colours = _colours(data, start)
     if colours is None:
@@ -174,16 +178,39 @@ def _line_start(data: bytes, lines: int) -> int | None:
     return at + 1
 
 
+def is_plain(data: bytes, start: int = 0) -> bool:
+    """Whether everything from `start` on is text, and sequences that stay on their line."""
+    return _PLAIN_TAIL.fullmatch(data, start) is not None
+
+
+def first_sgr(data: bytes, stop: int | None = None) -> int | None:
+    """Where the first SGR stands, if one does before `stop`."""
+    for at in _places(b"\x1b", data):
+        if stop is not None and at >= stop:
+            break
+        if _SGR.match(data, at):
+            return at
+    return None
+
+
+def colours_in(data: bytes, first: bool) -> bytes | None:
+    """The SGR in force at the end; None when the last reset lies before `data`. `first`: nothing was set
+    before."""
+    found = [one.group() for one in _each(_SGR, data)]
+    for index in range(len(found) - 1, -1, -1):
+        if _SGR_RESET.fullmatch(found[index]):
+            return b"".join(found[index:])
+    return b"".join(found) if first else None
+
+
 def _colours(data: bytes, at: int) -> bytes | None:
     """The SGR in force at `at`, or None when the last reset is too far back."""
     low = max(0, at - _SGR_BYTES)
-    found = list(_each(_SGR, data[low:at]))
-    for index in range(len(found) - 1, -1, -1):
-        if _SGR_RESET.fullmatch(found[index].group()):
-            return b"".join(one.group() for one in found[index:])
+    colours = colours_in(data[low:at], False)
     # Never reset: what was set since the beginning, if that is where the window began.
-    whole = low == 0 or not any(_SGR.match(data, place) for place in _places(b"\x1b", data) if place < low)
-    return b"".join(one.group() for one in found) if whole else None
+    if colours is None and (low == 0 or first_sgr(data, low) is None):
+        return colours_in(data[low:at], True)
+    return colours
 
 
 class ReplayEmulator:

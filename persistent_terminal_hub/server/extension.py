@@ -7,12 +7,15 @@ pattern matches, the one that was added first gets the request.
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
 from jupyter_server_terminals.app import TerminalsExtensionApp
 
-from . import api, names, pth_socket, stock_api, stream_start
+from . import api, attach_tokens, hub_keys, names, pth_socket, stock_api, stream_start
+from .attach_tokens import AttachTokens
+from .hub_keys import HubKeys
 from .manager import PersistentTerminalManager
 from .notice import add_notice
 from .socket import SessionSocket
@@ -56,10 +59,12 @@ def _link_jupyter_server_extension(serverapp: Any) -> None:
 def _load_jupyter_server_extension(serverapp: Any) -> None:
     """Add our API, and the notice if there is one."""
     settings = serverapp.web_app.settings
+    settings[hub_keys.SETTING] = HubKeys.from_environment()
     manager = settings.get("terminal_manager")
     if isinstance(manager, PersistentTerminalManager):
         manager.activity_times = settings["last_activity_times"]
         settings["persistent_terminals_link"] = manager.link
+        settings[attach_tokens.SETTING] = AttachTokens.from_environment(serverapp.identity_provider)
         # The event loop does not run yet; the first requests wait for this.
         serverapp.io_loop.add_callback(manager.link.start)
         serverapp.web_app.add_handlers(".*$", api.handlers(settings["base_url"]))
@@ -68,3 +73,10 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
     elif serverapp.terminals_enabled:
         serverapp.log.error("Terminals are not persistent: another terminal manager is in use.")
     add_notice(serverapp.web_app, os.environ.get("PTH_WORKSPACE_NOTICE", ""))
+    serverapp.io_loop.add_callback(_set_aside_what_stays)
+
+
+def _set_aside_what_stays() -> None:
+    """Everything is loaded. Looking through it for garbage again would stop every echo for 50 ms and more."""
+    gc.collect()
+    gc.freeze()

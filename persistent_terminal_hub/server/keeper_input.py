@@ -14,7 +14,8 @@ class SessionOver(Exception):
     """The session has ended; nobody will read this input."""
 
 
-Send = Callable[[str, str, int, bytes], "asyncio.Future[Any] | None"]
+#: Called once for each message: with the last number accepted, or with why it never will be.
+Taken = Callable[["int | Exception"], None]
 
 
 class InputLine:
@@ -22,15 +23,17 @@ class InputLine:
 
     The keeper takes each number once, so sending one again is always safe. It refuses what is out of order,
     so after a refusal nothing is lost either: everything from there on is sent again, when there is room.
+    Answers come in the order of what they answer; whoever sends gives them to `accepted` and `refused`.
     """
 
-    def __init__(self, send: Send, session: str, client: str) -> None:
+    def __init__(self, send: Callable[[InputLine, int, bytes], bool], session: str, client: str) -> None:
+        """`send` says whether there is a connection to send over."""
         self._send = send
-        self._session = session
-        self._client = client
-        self._waiting: deque[tuple[int, bytes, asyncio.Future[int]]] = deque()
-        # Answers to what was sent before the latest resend tell nothing about it.
-        self._round = 0
+        self.session = session
+        self.client = client
+        #: The keeper's short name for this line, on the present connection.
+        self.number: int | None = None
+        self._waiting: deque[tuple[int, bytes, Taken]] = deque()
         self._blocked = False
 
     @property
@@ -38,79 +41,62 @@ class InputLine:
         """Whether nothing is on its way."""
         return not self._waiting
 
-    def put(self, seq: int, data: bytes) -> asyncio.Future[int]:
+    def put(self, seq: int, data: bytes, taken: Taken) -> None:
         """Send a message, now or when it can be taken."""
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting.append((seq, data, future))
-        if not self._blocked:
-            self._transmit(seq, data)
-        return future
+        self._waiting.append((seq, data, taken))
+        if not self._blocked and not self._send(self, seq, data):
+            self._blocked = True  # until the connection is back
 
     def resend(self) -> None:
         """There is room again, or another connection: send all that waits."""
-        self._round += 1
         self._blocked = False
         for seq, data, _ in tuple(self._waiting):
-            self._transmit(seq, data)
+            if not self._send(self, seq, data):
+                self._blocked = True
+                return
 
     def fail(self, error: Exception) -> None:
         """Nothing that waits will be taken."""
         waiting, self._waiting = self._waiting, deque()
-        for _, _, future in waiting:
-            _fail(future, error)
+        for _, _, taken in waiting:
+            taken(error)
 
-    def _transmit(self, seq: int, data: bytes) -> None:
-        sent = self._send(self._session, self._client, seq, data)
-        if sent is None:
-            self._blocked = True  # until the connection is back
-            return
-        number = self._round
-        sent.add_done_callback(lambda done: self._answered(done, number, seq))
+    def accepted(self, ack: int) -> None:
+        """The keeper has everything up to this number."""
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= ack:
+            waiting.popleft()[2](ack)
 
-    def _answered(self, done: asyncio.Future[Any], number: int, seq: int) -> None:
-        error = None if done.cancelled() else done.exception()
-        if error is None and not done.cancelled():
-            self._accepted(int(done.result().header["ack"]))
-        elif isinstance(error, KeeperError):
-            self._refused(error, number, seq)
-        elif not isinstance(error, KeeperGone) and error is not None:
-            self.fail(SessionOver(str(error)))
-        # KeeperGone: it is sent again when the connection is back.
-
-    def _accepted(self, ack: int) -> None:
-        while self._waiting and self._waiting[0][0] <= ack:
-            future = self._waiting.popleft()[2]
-            if not future.done():
-                future.set_result(ack)
-
-    def _refused(self, error: KeeperError, number: int, seq: int) -> None:
-        self._accepted(int(error.header.get("ack", 0)))
+    def refused(self, error: KeeperError, seq: int) -> None:
+        """The keeper did not take this message."""
+        ack = int(error.header.get("ack", 0))
+        self.accepted(ack)
         if error.code in ("ended", "not_found"):
             self.fail(SessionOver(str(error)))
         elif error.code == "full":
-            if number == self._round:
-                self._blocked = True  # until `input_ready`
+            # Until `input_ready`. The room that this answer missed may have been told of already, by an
+            # answer to the same message sent again; then another `input_ready` follows.
+            self._blocked = bool(self._waiting)
         elif error.code == "gap":
-            ack = int(error.header.get("ack", 0))
             # After a `full`, what was sent behind it comes back like this, and is sent again with it.
-            if (
-                number == self._round
-                and not self._blocked
-                and self._waiting
-                and self._waiting[0][0] > ack + 1
-            ):
+            if not self._blocked and self._waiting and self._waiting[0][0] > ack + 1:
                 self.fail(error)
         else:
             self._drop(seq, error)
+
+    def answered(self, done: asyncio.Future[Any], seq: int) -> None:
+        """What an older keeper says of one message."""
+        error = None if done.cancelled() else done.exception()
+        if error is None and not done.cancelled():
+            self.accepted(int(done.result().header["ack"]))
+        elif isinstance(error, KeeperError):
+            self.refused(error, seq)
+        elif not isinstance(error, KeeperGone) and error is not None:
+            self.fail(SessionOver(str(error)))
+        # KeeperGone: it is sent again when the connection is back.
 
     def _drop(self, seq: int, error: KeeperError) -> None:
         for item in tuple(self._waiting):
             if item[0] == seq:
                 self._waiting.remove(item)
-                _fail(item[2], error)
-
-
-def _fail(future: asyncio.Future[int], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # nobody may be waiting for it
+                item[2](error)

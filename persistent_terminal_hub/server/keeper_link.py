@@ -10,7 +10,7 @@ The face, for the manager and for the sockets (all on the event loop's thread):
 - ``link.sessions``, ``link.by_name(name)``: what is there, ended sessions included;
 - ``link.subscribe(id, on_wake)``: read the journal, and be called when there is something new in it;
 - ``link.attached(id, client)`` / ``link.detached(id, client)``: who is there;
-- ``link.input(id, client, seq, data)``: hand input over, exactly once;
+- ``link.input(id, client, seq, data, taken)``: hand input over, exactly once;
 - ``link.create``, ``resize``, ``rename``, ``signal``, ``end``, ``remove``: as the keeper's operations;
 - ``link.on_change(callback)``: be told what happens to sessions, whoever did it.
 """
@@ -33,7 +33,7 @@ from persistent_terminal_hub.keeper.client import (
 )
 from persistent_terminal_hub.keeper.journal import JournalError
 
-from .keeper_input import InputLine, SessionOver
+from .keeper_input import SessionOver, Taken
 from .keeper_mirror import Change, ChangeKind, Feed, Info, Subscription
 from .keeper_requests import Attachment, KeeperRequests, ignore
 
@@ -149,6 +149,10 @@ class KeeperLink(KeeperRequests):
         self._lost.clear()
         client = self._client = await Client.connect(self.path)
         client.on_close = self._lost.set
+        client.on_ack, client.on_refused = self._on_ack, self._on_refused
+        self._numbered.clear()
+        for line in self._lines.values():
+            line.number = None
         # Events that come while the list is read are newer than the list: keep them until it is taken in.
         early: list[dict[str, Any]] = []
         await client.watch(early.append)
@@ -165,12 +169,12 @@ class KeeperLink(KeeperRequests):
         if not client.is_open:
             raise KeeperGone("The connection to the keeper is lost.")
         self.reconnects += 1
-        for identity, name in self._attached:
-            ignore(client.send("attach", session=identity, client=name))
+        for pair in self._attached:
+            self._attach_soon(pair)
+        self._ready.set()
+        self._tell(Change("connected", None))  # a resize that was lost goes before the input that caused it
         for line in list(self._lines.values()):
             line.resend()
-        self._ready.set()
-        self._tell(Change("connected", None))
 
     async def _take_in(self, client: Client, model: dict[str, Any]) -> Info | None:
         """Map a session's journal and put it into the mirror; None if it is gone already."""
@@ -307,30 +311,20 @@ class KeeperLink(KeeperRequests):
         return self._feeds[identity].subscribe(on_wake)
 
     # -- input ---------------------------------------------------------------------------------------
-    def input(self, identity: str, client: str, seq: int, data: bytes) -> asyncio.Future[int]:
-        """Hand input over; the future gets the last number accepted when this one is.
+    def input(self, identity: str, client: str, seq: int, data: bytes, taken: Taken) -> None:
+        """Hand input over; ``taken`` is called with the last number accepted when this one is.
 
         Number a client's messages without gaps and call in their order. What the keeper cannot take now is
-        held here and sent again, also after a lost connection; so wait when much is on its way. Raises (in
-        the future) :class:`SessionOver` when the session has ended, KeeperError for a message that can
-        never be taken (``too_large``, ``gap``).
+        held here and sent again, also after a lost connection; so wait when much is on its way. ``taken``
+        gets :class:`SessionOver` when the session has ended, KeeperError for a message that can never be
+        taken (``too_large``, ``gap``).
         """
         info = self._sessions.get(identity)
-        if info is not None:
-            info.touch_input()
         if info is None or info.exit is not None:
-            future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            future.set_exception(SessionOver("The session has ended."))
-            future.exception()  # nobody may be waiting for it
-            return future
-        line = self._lines.get((identity, client))
-        if line is None:
-            line = self._lines[identity, client] = InputLine(self._send_input, identity, client)
-        return line.put(seq, data)
-
-    def _send_input(self, identity: str, client: str, seq: int, data: bytes) -> asyncio.Future[Any] | None:
-        keeper = self._client
-        return keeper.input(identity, client, seq, data) if keeper is not None and keeper.is_open else None
+            taken(SessionOver("The session has ended."))
+            return
+        self._line((identity, client)).put(seq, data, taken)
+        info.touch_input()
 
     # -- operations ----------------------------------------------------------------------------------
     async def create(self, **fields: Any) -> Info:
@@ -367,10 +361,17 @@ class KeeperLink(KeeperRequests):
         """Set the size; the offset from which on it holds."""
         return int((await self._call("resize", session=identity, cols=cols, rows=rows)).header["offset"])
 
-    def resize_soon(self, identity: str, cols: int, rows: int) -> None:
-        """The same without waiting; a session that ends meanwhile does not matter."""
-        if self._client is not None and self._client.is_open:
-            ignore(self._client.send("resize", session=identity, cols=cols, rows=rows))
+    def resize_soon(self, identity: str, cols: int, rows: int, answered: Callable[[bool], None]) -> None:
+        """The same without waiting, before all input handed over later; ``answered`` gets whether it was."""
+        keeper = self._client
+        if keeper is None or not keeper.is_open:
+            answered(False)
+            return
+
+        def sort_out(done: asyncio.Future[Any]) -> None:  # a session that ends meanwhile does not matter
+            answered(not done.cancelled() and not isinstance(done.exception(), KeeperGone))
+
+        keeper.send("resize", session=identity, cols=cols, rows=rows).add_done_callback(sort_out)
 
     def redraw_soon(self, identity: str) -> None:
         """Make a full-screen program draw its screen anew."""

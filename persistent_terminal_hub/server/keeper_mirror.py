@@ -119,9 +119,10 @@ class Subscription:
     @property
     def reader(self) -> Reader:
         """The journal. Ask anew each time: it is mapped again after a lost connection."""
-        if self._feed is None:
+        feed = self._feed
+        if feed is None:
             raise ValueError("The subscription is closed.")
-        return self._feed.reader
+        return feed.reader if feed.mapped is None else feed.mapped.reader
 
     @property
     def flooding(self) -> bool:
@@ -140,7 +141,8 @@ class Feed:
 
     def __init__(self) -> None:
         self.info: Info | None = None
-        self._mapped: KeeperSubscription | None = None
+        #: The journal as it is mapped now.
+        self.mapped: KeeperSubscription | None = None
         self._client: Client | None = None
         self._mapping: asyncio.Future[None] | None = None
         self._subscriptions: list[Subscription] = []
@@ -155,9 +157,9 @@ class Feed:
     @property
     def reader(self) -> Reader:
         """The journal."""
-        if self._mapped is None:
+        if self.mapped is None:
             raise ValueError("The journal is not mapped any more.")
-        return self._mapped.reader
+        return self.mapped.reader
 
     def keeper_subscription_is_of(self, client: Client) -> bool:
         """Whether the wakes come over this connection."""
@@ -187,22 +189,22 @@ class Feed:
     def adopt(self, mapped: KeeperSubscription) -> None:
         """Take a mapping over; the one before is closed."""
         self.model = mapped.session
-        before, self._mapped = self._mapped, mapped
+        before, self.mapped = self.mapped, mapped
         if before is not None:
             before.close()
 
     def wake(self) -> None:
         """There may be something new: tell everybody."""
-        if self._mapped is None:
+        if self.mapped is None:
             return
-        head = self.reader.head
-        if head != self._head:
+        head = self.mapped.reader.head
+        for subscription in tuple(self._subscriptions):
+            subscription.on_wake()
+        if head != self._head:  # afterwards: an echo does not wait for it
             self._pace(head - self._head)
             self._head = head
             if self.info is not None:
                 self.info.output_at = time.time()
-        for subscription in tuple(self._subscriptions):
-            subscription.on_wake()
 
     @property
     def flooding(self) -> bool:
@@ -218,13 +220,13 @@ class Feed:
         if passed >= WINDOW_SECONDS:
             self._flood = self._grown > FLOOD_RATE * passed
             self._since, self._grown = now, 0
-        if self._flood and self._mapped is not None:
-            self._mapped.pause(FLOOD_PAUSE)
+        if self._flood and self.mapped is not None:
+            self.mapped.pause(FLOOD_PAUSE)
 
     def subscribe(self, on_wake: Callable[[], None]) -> Subscription:
-        """Another reader."""
+        """Another reader. The latest is woken first: a client comes after what follows the session anyway."""
         subscription = Subscription(self, on_wake)
-        self._subscriptions.append(subscription)
+        self._subscriptions.insert(0, subscription)
 
         def first() -> None:
             if subscription in self._subscriptions:
@@ -249,6 +251,6 @@ class Feed:
 
     def abandon(self) -> None:
         """Let go of the journal."""
-        mapped, self._mapped = self._mapped, None
+        mapped, self.mapped = self.mapped, None
         if mapped is not None:
             mapped.close()

@@ -31,6 +31,8 @@ class KeeperRequests:
         self._sessions: dict[str, Info] = {}
         self._attached: set[tuple[str, str]] = set()
         self._lines: dict[tuple[str, str], InputLine] = {}
+        #: (session, client) by the number under which the present connection takes its input.
+        self._numbered: dict[int, tuple[str, str]] = {}
 
     async def ready(self, seconds: float = 15.0) -> None:
         """Wait until there is a connection."""
@@ -65,7 +67,9 @@ class KeeperRequests:
                 if self._client is None or pair not in self._attached:
                     raise KeeperGone("The client has left meanwhile.")
                 with contextlib.suppress(KeeperGone):  # connected again: ask again
-                    return (await self._client.call("attach", session=identity, client=client)).header
+                    answer = await self._client.call("attach", session=identity, client=client)
+                    self._named(pair, answer.header)
+                    return answer.header
         except (KeeperError, KeeperGone):
             self._attached.discard(pair)
             raise
@@ -73,17 +77,70 @@ class KeeperRequests:
     def attach_soon(self, identity: str, client: str) -> None:
         """The same for a client whose input is not known to the keeper, without waiting."""
         self._attached.add((identity, client))
-        if self._client is not None and self._client.is_open:
-            ignore(self._client.send("attach", session=identity, client=client))
+        self._attach_soon((identity, client))
+
+    def _attach_soon(self, pair: tuple[str, str]) -> None:
+        keeper = self._client
+        if keeper is None or not keeper.is_open:
+            return
+
+        def answered(done: asyncio.Future[Any]) -> None:
+            if not done.cancelled() and done.exception() is None and self._client is keeper:
+                self._named(pair, done.result().header)
+
+        keeper.send("attach", session=pair[0], client=pair[1]).add_done_callback(answered)
+
+    def _named(self, pair: tuple[str, str], answer: dict[str, Any]) -> None:
+        """An attach was answered; a keeper that is older than short names gives none."""
+        number = answer.get("line")
+        if isinstance(number, int) and pair in self._attached:
+            self._numbered[number] = pair
+            self._line(pair).number = number
+
+    def _line(self, pair: tuple[str, str]) -> InputLine:
+        line = self._lines.get(pair)
+        if line is None:
+            line = self._lines[pair] = InputLine(self._send_input, *pair)
+        return line
+
+    def _send_input(self, line: InputLine, seq: int, data: bytes) -> bool:
+        keeper = self._client
+        if keeper is None or not keeper.is_open:
+            return False
+        if line.number is not None:
+            keeper.type(line.number, seq, data)
+        else:
+            sent = keeper.input(line.session, line.client, seq, data)
+            sent.add_done_callback(lambda done: line.answered(done, seq))
+        return True
+
+    def _on_ack(self, number: int, seq: int) -> None:
+        line = self._lines.get(self._numbered.get(number, ("", "")))
+        if line is not None:
+            line.accepted(seq)
+
+    def _on_refused(self, error: KeeperError) -> None:
+        line = self._lines.get(self._numbered.get(error.header.get("line", 0), ("", "")))
+        if line is not None:
+            line.refused(error, int(error.header.get("seq", 0)))
 
     def detached(self, identity: str, client: str) -> None:
         """Note that a client is gone (it may come back: its input numbers stay known)."""
         self._attached.discard((identity, client))
         for key, line in list(self._lines.items()):
-            if key[0] == identity and line.idle and key not in self._attached:
-                del self._lines[key]
+            if key[0] == identity and key not in self._attached:
+                line.number = None
+                if line.idle:
+                    del self._lines[key]
         if self._client is not None and self._client.is_open:
-            ignore(self._client.send("detach", session=identity, client=client))
+            numbers = [number for number, pair in self._numbered.items() if pair == (identity, client)]
+
+            def answered(done: asyncio.Future[Any]) -> None:  # and so is all input before it
+                _ = done.cancelled() or done.exception()
+                for number in numbers:
+                    self._numbered.pop(number, None)
+
+            self._client.send("detach", session=identity, client=client).add_done_callback(answered)
 
     # -- sessions ------------------------------------------------------------------------------------
     async def annotate(self, identity: str, meta: dict[str, Any]) -> None:

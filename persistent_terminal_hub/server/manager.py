@@ -242,6 +242,9 @@ class PersistentTerminalManager(TerminalManager):
     def _on_change(self, change: Change) -> None:
         info = change.info
         if info is None:
+            if change.kind == "connected":
+                for session in self.by_id.values():
+                    session.reconnected()
             return
         if change.kind == "created":
             session = self.by_id[info.id] = PersistentPty(self.link, info, self._on_output)
@@ -260,7 +263,7 @@ class PersistentTerminalManager(TerminalManager):
             for client in found.clients:
                 client.term_name = info.name
         elif change.kind == "resized":
-            found.attachments.size_is(info.cols, info.rows)
+            found.size_changed()
         elif change.kind == "exited":
             self._forget_name(info)
             found.ended()

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import sys
 from collections import deque
 from typing import Any, Final
 
@@ -56,6 +57,7 @@ class PthWebSocket(WebSocketProtocol13):
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._waiting_out: deque[bytes] = deque()
         self._waiting_bytes = 0
+        self._corked: list[bytes] | None = None
         self._pending: asyncio.Future[None] | None = None  # with TLS: what Tornado still writes
 
     def begin(self) -> None:
@@ -89,8 +91,26 @@ class PthWebSocket(WebSocketProtocol13):
         self._send(_FRAME[begin : _ROOM + size])
         return True
 
+    def cork(self) -> None:
+        """Collect what is sent until `uncork`: one write wakes the other side once."""
+        self._corked = []
+
+    def uncork(self) -> None:
+        """Send what was collected."""
+        frames, self._corked = self._corked, None
+        if frames:
+            self._send_now(frames[0] if len(frames) == 1 else b"".join(frames))
+
     def _send(self, frame: bytes | memoryview) -> None:
-        if self.server_terminated or self._released:
+        if self.server_terminated:
+            return
+        if self._corked is None:
+            self._send_now(frame)
+        else:
+            self._corked.append(bytes(frame))
+
+    def _send_now(self, frame: bytes | memoryview) -> None:
+        if self._released:
             return
         if self._socket is None:
             self._send_by_tornado(bytes(frame))
@@ -212,15 +232,22 @@ class PthWebSocket(WebSocketProtocol13):
         if self.client_terminated:
             return
         if opcode == BINARY:
-            self._run_callback(self.handler.on_frame, payload)
+            self._tell(payload)
         elif opcode == TEXT:
             try:
                 text = payload.decode()
             except UnicodeDecodeError:
                 raise BadFrame("A text frame is not UTF-8.", 1007) from None
-            self._run_callback(self.handler.on_frame, text)
+            self._tell(text)
         elif opcode in (CLOSE, PING, PONG):
             self._handle_message(opcode, payload)
+
+    def _tell(self, message: str | bytes) -> None:
+        try:
+            self.handler.on_frame(message)
+        except Exception:  # as Tornado does it
+            self.handler.log_exception(*sys.exc_info())
+            self._abort()
 
     # Ending -----------------------------------------------------------------------------------------
 

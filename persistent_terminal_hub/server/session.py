@@ -82,12 +82,10 @@ class Typist:
         self._waiting += len(data)
         if self._waiting > INPUT_HIGH_WATER:
             self._room.clear()
-        future = self._link.input(self._session, self._client, self._seq, data)
-        future.add_done_callback(lambda done: self._taken(done, len(data)))
+        # Should the session have ended, nobody is left to read it.
+        self._link.input(self._session, self._client, self._seq, data, lambda _: self._taken(len(data)))
 
-    def _taken(self, done: asyncio.Future[int], count: int) -> None:
-        if not done.cancelled():
-            done.exception()  # the session has ended: nobody is left to read it
+    def _taken(self, count: int) -> None:
         self._waiting -= count
         if self._waiting <= INPUT_HIGH_WATER // 2:
             self._room.set()
@@ -112,7 +110,9 @@ class PersistentPty(PtyWithClients):
         self.read_buffer: deque[str] = deque(maxlen=0)
         self.history = History()
         self.attachments = Attachments(self._resize, self._unattended)
-        self.attachments.size_is(info.cols, info.rows)
+        self._resizing = 0  # wishes that the keeper has not answered
+        self._resize_lost = False
+        self.size_changed()
         self._tell_output = on_output
         self._ended = asyncio.Event()
         self._touched: datetime | None = None
@@ -243,8 +243,32 @@ class PersistentPty(PtyWithClients):
         self.subscription.close()
 
     def _resize(self, cols: int, rows: int) -> None:
-        if self.info.running:
-            self.link.resize_soon(self.id, cols, rows)
+        if not self.info.running:
+            return
+        self._resizing += 1
+
+        def answered(done: bool) -> None:
+            self._resizing -= 1
+            self._resize_lost = not done
+            self.size_changed()
+
+        self.link.resize_soon(self.id, cols, rows, answered)
+
+    def size_changed(self) -> None:
+        """The session has another size, or is as it was after all.
+
+        What the keeper tells while a wish of ours is on its way is older than the wish; taken for the truth,
+        it would let the next key be answered in a size that nobody wants any more.
+        """
+        if not self._resizing:
+            self.attachments.size_is(self.info.cols, self.info.rows)
+
+    def reconnected(self) -> None:
+        """The keeper can be reached again."""
+        self.size_changed()
+        if self._resize_lost:
+            self._resize_lost = False
+            self.attachments.size_was_lost()
 
     def _unattended(self, nobody_answers: bool) -> None:
         """Questions from here on are the server's to answer, or not any more."""
@@ -343,7 +367,7 @@ class StockProcess:
 
     def setwinsize(self, rows: int, cols: int) -> None:
         """Set the size."""
-        self._session.link.resize_soon(self._session.id, cols, rows)
+        self._session.link.resize_soon(self._session.id, cols, rows, lambda _done: None)
 
     def kill(self, sig: int) -> None:
         """Send a signal."""

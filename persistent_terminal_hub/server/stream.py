@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from persistent_terminal_hub.keeper.journal import Reader
 from persistent_terminal_hub.protocol.codes import MAX_COLS, MAX_ROWS, Code, Limits
-from persistent_terminal_hub.protocol.journal_view import JournalView, SizeRecord
+from persistent_terminal_hub.protocol.journal_view import JournalView, SizeRecord, decide_attach
 from persistent_terminal_hub.protocol.messages import Attach, Exit, Focus, Message, Renamed, Resize, Visible
 from persistent_terminal_hub.protocol.server_stream import DEFAULT_LIMITS
 
@@ -45,6 +45,7 @@ class SessionRoom:
         self.attachments: Attachments
         self._streams = streams
         self._link = streams.link
+        self._loop = asyncio.get_running_loop()
         self._source: Subscription | None = None
         self._keyframes: KeyframeSource | None = None
         self._inside: set[StreamClient] = set()  # who is in, or on the way
@@ -69,18 +70,34 @@ class SessionRoom:
         if self._source is None:
             return
         reader, view = self._source.reader, self.view
-        view.head = reader.head
-        count = reader.resize_count
+        head, floor, count = reader.look()
         if count != self._resize_count:
             self._resize_count = count
             view.resizes = [SizeRecord(r.offset, r.rows, r.cols) for r in reader.resizes()]
             self._known_from = view.resizes[0].offset
-        view.floor = min(max(reader.floor, self._known_from), view.head)
+        if floor < self._known_from:
+            floor = self._known_from
+        view.head, view.floor = head, floor if floor < head else head
 
     def enter(self, client: StreamClient, request: Attach) -> None:
         """A client attaches."""
         self._inside.add(client)
         self._begin(self._admit(client, request))
+        # In the same turn of the loop, behind the question to the keeper: while that is on its way.
+        self._loop.call_soon(self._foresee, client, request)
+
+    def _foresee(self, client: StreamClient, request: Attach) -> None:
+        """Have the keyframe ready that this attach will ask for."""
+        if client.closed or self._door.locked():
+            return
+        try:
+            self._open()
+        except (KeyError, OSError):
+            return  # `_admit` tells
+        self.refresh()
+        start = decide_attach(request, self.view, self._streams.limits.replay_whole)
+        if start.offset is None and self._keyframes is not None:
+            self._keyframes.prepare()
 
     def leave(self, client: StreamClient) -> None:
         """A connection is gone; its client may have a newer one already."""
@@ -103,20 +120,23 @@ class SessionRoom:
             self.attachments.visible(client.name, message.visible)
         elif isinstance(message, Focus):
             self.attachments.active(client.name)
-        # Attach tokens are not checked yet.
 
     def typed(self, client: StreamClient) -> None:
         """The client that types is the one whose size counts."""
         if len(self.attachments) > 1:
             self.attachments.active(client.name)
 
-    def input(self, client: StreamClient, seq: int, data: bytes) -> asyncio.Future[int]:
+    def input(self, client: StreamClient, seq: int, data: bytes) -> None:
         """Hand input to the keeper."""
-        return self._link.input(self.session, client.name, seq, data)
+        self._link.input(self.session, client.name, seq, data, client.taken)
 
     def keyframe(self, client: StreamClient, near: int) -> None:
         """A client needs one."""
-        self._begin(self._give_keyframe(client, near))
+        frame = None if self._keyframes is None else self._keyframes.at_once()
+        if frame is None:
+            self._begin(self._give_keyframe(client, near))
+        else:
+            client.keyframe(frame.offset, frame.data, frame.rows, frame.cols)
 
     async def _give_keyframe(self, client: StreamClient, near: int) -> None:
         frame = None if self._keyframes is None else await self._keyframes.get(near)
@@ -216,7 +236,7 @@ class SessionRoom:
         for client in list(self._members.values()):
             client.kick()
         keyframes = self._keyframes
-        if keyframes is not None and self.view.head >= keyframes.checkpoint_at:
+        if keyframes is not None and self.view.head >= keyframes.wake_at:
             keyframes.grown(self.view.head)
 
     def changed(self, change: Change) -> None:
@@ -257,7 +277,7 @@ class Streams:
         self.maker = maker
         self.attachments_of = attachments_of
         self._former = former
-        self._limits = limits
+        self.limits = limits
         self._loop = asyncio.get_running_loop()
         self._pump = Pump(self._loop)
         self._rooms: dict[str, SessionRoom] = {}
@@ -285,7 +305,7 @@ class Streams:
         room = self._rooms.get(session)
         if room is None:
             room = self._rooms[session] = SessionRoom(self, session)
-        return StreamClient(room, transport, self._pump, self._loop, self._limits)
+        return StreamClient(room, transport, self._pump, self._loop, self.limits)
 
     def _changed(self, change: Change) -> None:
         room = None if change.info is None else self._rooms.get(change.info.id)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from persistent_terminal_hub.keeper.journal import Reader
 from persistent_terminal_hub.protocol.codes import Code, Limits
 from persistent_terminal_hub.protocol.frames import Kind, encode_output
 from persistent_terminal_hub.protocol.journal_view import JournalView
-from persistent_terminal_hub.protocol.messages import Attach, Attached, Exit, Message, Mode, encode
+from persistent_terminal_hub.protocol.messages import Attach, Attached, Exit, Message, Mode, Token, encode
 from persistent_terminal_hub.protocol.server_actions import (
     Action,
     Admit,
@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 _SUSPICIOUS: Final = frozenset({Code.PROTOCOL, Code.TOO_LARGE, Code.FLOOD})
 #: Seconds between two looks at the clock.
 SHORTEST: Final = 0.005
+#: Frames that go out with the answer to an attach: a keyframe of the usual size, and the window behind it.
+OPENING: Final = 8
 
 
 #: Seconds after which the same is worth saying again, and how many different things are remembered.
@@ -72,6 +74,12 @@ class Transport(Protocol):
     def send_journal(self, reader: Reader, start: int, stop: int) -> bool:
         """Send bytes of the journal as one stream frame; False if they are gone."""
 
+    def cork(self) -> None:
+        """Collect what is sent until `uncork`."""
+
+    def uncork(self) -> None:
+        """Send what was collected in one write."""
+
     def shut(self, code: int, reason: str) -> None:
         """Close."""
 
@@ -105,8 +113,8 @@ class Room(Protocol):
     def keyframe(self, client: StreamClient, near: int) -> None:
         """A client needs a keyframe; `keyframe` or `keyframe_unavailable` follows."""
 
-    def input(self, client: StreamClient, seq: int, data: bytes) -> asyncio.Future[int]:
-        """Hand input to the keeper; the future gets the last number that it has."""
+    def input(self, client: StreamClient, seq: int, data: bytes) -> None:
+        """Hand input to the keeper; `taken` follows."""
 
 
 class StreamClient:
@@ -122,6 +130,7 @@ class StreamClient:
     ) -> None:
         self.name = ""  # the client's id, once it said it
         self.closed = False
+        self.on_token: Callable[[str], None] | None = None  # the client proves itself again
         self._room = room
         self._transport = transport
         self._pump = pump
@@ -132,6 +141,7 @@ class StreamClient:
         self._counted = (0, 0)  # jumps and stalls that the metrics know
         self._attach: tuple[str, float, int] | None = None  # kind, since, what it must reach
         self._admitted = False
+        self._stepping = False
         self._arm()
 
     # What the socket says ---------------------------------------------------------------------------
@@ -164,7 +174,7 @@ class StreamClient:
 
     def kick(self) -> None:
         """There may be something to send."""
-        if self._admitted and not self.closed:
+        if self._admitted and not self.closed and not self._stepping:
             self._pump.kick(self)
 
     def admit(self, *, mode: Mode, input_ack: int, responder: bool) -> None:
@@ -183,7 +193,15 @@ class StreamClient:
                 kind = "resumed" if attached.resumed else whole
                 metrics.ATTACHES.labels(kind).inc()
                 self._attach = (kind, asked, view.head)
-        self._do(actions)
+        # In one write: each of them would wake the client, and cost as much as making the keyframe.
+        self._transport.cork()
+        try:
+            self._do(actions)
+            for _ in range(OPENING):
+                if not self.step():
+                    break
+        finally:
+            self._transport.uncork()
         self.kick()
 
     def shut(self, code: Code, reason: str) -> None:
@@ -228,14 +246,22 @@ class StreamClient:
         room = self._room
         room.refresh()
         action = self._stream.pull(room.view, self._loop.time())
-        if action is None:
-            self._caught_up()
-            self._arm()
-            return False
         if type(action) is SendData:
             self._send_data(action)
-        else:
+            if action.stop < room.view.head or self._transport.busy:
+                return True
+            # That was the last of it; what a turn of its own would find is found for less here.
+            action = self._stream.pull(room.view, self._loop.time())
+        if action is None:
+            self._caught_up()
+            if self._stream.cursor.due is not None:  # the heartbeat's time only moves away
+                self._arm()
+            return False
+        self._stepping = True  # what follows from it is the next step
+        try:
             self._do((action,))
+        finally:
+            self._stepping = False
         return not self.closed
 
     def _send_data(self, action: SendData) -> None:
@@ -272,7 +298,10 @@ class StreamClient:
             elif isinstance(action, RequestKeyframe):
                 self._room.keyframe(self, action.near)
             elif isinstance(action, Heard):
-                self._room.heard(self, action.message)
+                if not isinstance(action.message, Token):
+                    self._room.heard(self, action.message)
+                elif self.on_token is not None:
+                    self.on_token(action.message.token)
             elif isinstance(action, Admit):
                 self.name = action.request.client
                 self._room.enter(self, action.request)
@@ -285,18 +314,17 @@ class StreamClient:
         self._bytes_in += len(action.data)
         if action.data:
             self._room.typed(self)  # first the size of the window that is typed into, then what is typed
-        self._room.input(self, action.seq, action.data).add_done_callback(self._taken)
+        self._room.input(self, action.seq, action.data)
 
-    def _taken(self, answer: asyncio.Future[int]) -> None:
-        """The keeper has a piece of input, or never will."""
-        if answer.cancelled() or self.closed:
+    def taken(self, answer: int | Exception) -> None:
+        """The keeper has input up to a number, or never will have a piece of it."""
+        if self.closed:
             return
-        error = answer.exception()
-        if error is None:
-            self._do(self._stream.input_written(answer.result()))
-        elif isinstance(error, KeeperError) and error.code == "gap":
+        if isinstance(answer, int):
+            self._do(self._stream.input_written(answer))
+        elif isinstance(answer, KeeperError) and answer.code == "gap":
             self.shut(Code.PROTOCOL, "Input numbers must rise by one without a gap.")
-        elif not isinstance(error, SessionOver):  # then the stream tells how it ended
+        elif not isinstance(answer, SessionOver):  # then the stream tells how it ended
             self.shut(Code.REATTACH, "The keeper did not take the input.")
 
     def _shut(self, action: Shut) -> None:

@@ -1,16 +1,23 @@
-"""Keyframes of one session for its streams: one is made at a time, and shared while it is the newest."""
+"""Keyframes of one session for its streams: one is made at a time, and shared while it is the newest.
+
+What a session printed is looked at once, by a cursor of its own (`plain_text`) that lags behind: it catches
+up when a keyframe is wanted and in calm moments. For most sessions that is all; the emulator is for others.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from persistent_terminal_hub.keeper.journal import Reader
 
 from . import metrics
-from .keyframe import Checkpoint, History, Keyframe, Resize, checkpoint_due
+from .emulator_replay import TAIL_BYTES
+from .keyframe import RAW_BYTES, Checkpoint, History, Keyframe, Resize, checkpoint_due
+from .plain_text import PlainText
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +30,12 @@ CALM_SECONDS: Final = 2.0
 #: A keyframe is kept so long after the last client left: many come back, or change the device.
 KEPT_SECONDS: Final = 60.0
 _PIECE: Final = 256 * 1024
+#: With no more than this to look at, and a tail no longer than that, a keyframe takes about as long as
+#: waking a thread, and is made at once (bytes).
+AT_ONCE: Final = 32 * 1024
+AT_ONCE_TAIL: Final = 256 * 1024
+#: In a calm moment the cursor catches up when it is this far behind (bytes).
+BEHIND: Final = 256 * 1024
 
 
 class Maker(Protocol):
@@ -49,20 +62,44 @@ class KeyframeSource:
         self._maker = maker
         self._reader = reader
         self._redraw = redraw
+        self.epoch = reader().epoch
+        if before is not None and before.epoch != self.epoch:
+            before = None
         self._making: asyncio.Task[Keyframe | None] | None = None
         # With the journal's head and number of resizes then.
         self._latest: tuple[int, int, Keyframe] | None = None if before is None else before._latest
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
+        self._scan: asyncio.Future[None] | None = None
+        self._plain: PlainText = PlainText() if before is None else before._plain
+        self._plain_lock: threading.Lock = threading.Lock() if before is None else before._plain_lock
         self.checkpoint: Checkpoint | None = None if before is None else before.checkpoint
         self.checkpoint_at = self._next_checkpoint()
 
+    def at_once(self) -> Keyframe | None:
+        """A keyframe that is there, or made in a fraction of a millisecond; else None, and see `get`."""
+        reader = self._reader()
+        head, count = reader.head, reader.resize_count
+        latest = self._latest
+        if latest is not None and latest[:2] == (head, count):
+            return latest[2]
+        if self._closed or self._making is not None or head - self._plain.place > AT_ONCE:
+            return None
+        frame = self._from_plain(AT_ONCE_TAIL, wait=False)
+        if frame is not None:
+            self._keep(head, count, frame)
+        return frame
+
+    def prepare(self) -> None:
+        """Somebody is about to ask for one."""
+        if self.at_once() is None and self._making is None and not self._closed:
+            self._making = asyncio.get_running_loop().create_task(self._make())
+
     async def get(self, near: int) -> Keyframe | None:
         """A keyframe of about `near` or later; None if none can be made."""
-        reader = self._reader()
-        latest = self._latest
-        if latest is not None and latest[:2] == (reader.head, reader.resize_count):
-            return latest[2]
+        ready = self.at_once()
+        if ready is not None:
+            return ready
         frame: Keyframe | None = None
         if self._making is not None:
             frame = await asyncio.shield(self._making)
@@ -77,14 +114,21 @@ class KeyframeSource:
     async def _make(self) -> Keyframe | None:
         try:
             head, count = self._reader().head, self._reader().resize_count
-            history = await asyncio.to_thread(self._history)
-            frame = await self._maker.make(history)
+            frame, history = await asyncio.to_thread(self._look)
+            if history is not None:
+                frame = await self._maker.make(history)
         except Exception:  # whatever goes wrong there, the stream goes on without
             if not self._closed:
                 log.exception("A keyframe could not be made.")
             return None
         finally:
             self._making = None
+        if frame is not None:
+            self._keep(head, count, frame)
+        return frame
+
+    def _keep(self, head: int, count: int, frame: Keyframe) -> None:
+        """It is the newest."""
         metrics.KEYFRAMES.labels(frame.method, str(frame.exact).lower()).inc()
         self._latest = (head, count, frame)
         if frame.exact and frame.offset >= self.checkpoint_at:
@@ -92,11 +136,54 @@ class KeyframeSource:
             self.checkpoint_at = self._next_checkpoint()
         if frame.needs_redraw:
             self._redraw()
-        return frame
+
+    def _look(self) -> tuple[Keyframe | None, History | None]:
+        """The keyframe, or what somebody else must make it of."""
+        frame = self._from_plain()
+        return (frame, None) if frame is not None else (None, self._history())
+
+    # The cursor -------------------------------------------------------------------------------------
+
+    def _from_plain(self, most: int = TAIL_BYTES, *, wait: bool = True) -> Keyframe | None:
+        """The keyframe of a session that showed text only; None of another."""
+        plain = self._plain
+        if plain.spoiled or not self._plain_lock.acquire(blocking=wait):
+            return None
+        try:
+            reader = self._reader()
+            sizes = {(record.rows, record.cols) for record in reader.resizes()}
+            self._catch_up(reader)
+            if len(sizes) != 1 or (reader.floor == 0 and plain.place <= RAW_BYTES):
+                return None  # reflow is the emulator's; and what is short is replayed whole
+            ((rows, cols),) = sizes
+            data = plain.keyframe(rows, lambda start, stop: _exactly(reader, start, stop), most)
+            if data is None:
+                return None
+            return Keyframe(plain.place, rows, cols, data, exact=True, alternate=False, method="tail")
+        finally:
+            self._plain_lock.release()
+
+    def _catch_up(self, reader: Reader) -> None:
+        """Look at what was printed since, in pieces, so that the event loop gets its turns between them."""
+        plain = self._plain
+        head = reader.head
+        while plain.place < head and not plain.spoiled:
+            chunk = reader.read(plain.place, min(_PIECE, head - plain.place))
+            if chunk.lost:
+                plain.skip(chunk.start)
+            if not plain.feed(chunk.data) or self._closed:
+                return
+
+    def _scan_now(self) -> None:
+        with self._plain_lock:
+            self._catch_up(self._reader())
 
     def _history(self) -> History:
         """What the journal holds, in pieces, so that the event loop gets its turns between them."""
         reader, checkpoint = self._reader(), self.checkpoint
+        latest = None if self._latest is None else self._latest[2]
+        if latest is not None and latest.exact and (checkpoint is None or checkpoint.offset < latest.offset):
+            checkpoint = latest.checkpoint()
         head, records = reader.head, reader.resizes()
         start = reader.floor
         if checkpoint is not None and start <= checkpoint.offset <= head:
@@ -115,13 +202,20 @@ class KeyframeSource:
         after = [Resize(r.offset, r.rows, r.cols) for r in records if start < r.offset <= at]
         return History(start, b"".join(pieces), size.rows, size.cols, after, checkpoint)
 
-    # Checkpoints ------------------------------------------------------------------------------------
+    # In calm moments --------------------------------------------------------------------------------
+
+    @property
+    def wake_at(self) -> int:
+        """Call `grown` when the journal's head is beyond this."""
+        if self._plain.spoiled:
+            return self.checkpoint_at
+        return min(self.checkpoint_at, self._plain.place + BEHIND)
 
     def _next_checkpoint(self) -> int:
         return (self.checkpoint.offset if self.checkpoint else 0) + self._reader().capacity // 2
 
     def grown(self, head: int) -> None:
-        """The journal's head is beyond `checkpoint_at`."""
+        """The journal's head is beyond `wake_at`."""
         if self._timer is None and not self._closed:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(CALM_SECONDS, self._when_calm, head)
@@ -131,8 +225,20 @@ class KeyframeSource:
         head = self._reader().head
         if head - head_before > CALM_BYTES:
             self.grown(head)
-        elif self._making is None and checkpoint_due(self.checkpoint, head, self._reader().capacity):
+            return
+        if self._scan is None and self._making is None and head > self._plain.place + BEHIND // 2:
+            self._scan = asyncio.ensure_future(self._catch_up_later())
+        if self._making is None and checkpoint_due(self.checkpoint, head, self._reader().capacity):
             self._making = asyncio.get_running_loop().create_task(self._make_checkpoint(head))
+
+    async def _catch_up_later(self) -> None:
+        try:
+            await asyncio.to_thread(self._scan_now)
+        except Exception:
+            if not self._closed:
+                log.exception("A session's output could not be looked at.")
+        finally:
+            self._scan = None
 
     async def _make_checkpoint(self, head: int) -> Keyframe | None:
         frame = await self._make()
@@ -145,9 +251,15 @@ class KeyframeSource:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._making is not None:
-            await asyncio.wait([self._making])
+        if under_way := [task for task in (self._making, self._scan) if task is not None]:
+            await asyncio.wait(under_way)
         asyncio.get_running_loop().call_later(KEPT_SECONDS, self._forget)
 
     def _forget(self) -> None:
         self._latest = None
+
+
+def _exactly(reader: Reader, start: int, stop: int) -> bytes | None:
+    """The bytes [start, stop), if the journal holds all of them."""
+    chunk = reader.read(start, stop - start)
+    return None if chunk.lost else chunk.data

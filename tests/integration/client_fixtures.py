@@ -116,6 +116,19 @@ class Stack:
         """The workspace behind the relay."""
         return f"http://127.0.0.1:{self.relay.port}{BASE}"
 
+    @property
+    def direct_url(self) -> str:
+        """The workspace itself."""
+        return f"http://127.0.0.1:{self._port}{BASE}"
+
+    def metric(self, name: str) -> float:
+        """One figure of the server's /metrics."""
+        line = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+        with contextlib.closing(line):
+            line.request("GET", f"{BASE}metrics", headers={"Authorization": f"token {self.token}"})
+            text = line.getresponse().read().decode()
+        return sum(float(row.split()[-1]) for row in text.splitlines() if row.startswith(f"{name} "))
+
     def wait_for_server(self) -> None:
         def answers() -> bool:
             line = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)

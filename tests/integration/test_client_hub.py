@@ -8,10 +8,14 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from jupyterhub.httpclient import JupyterHubHTTPClient
 
 from persistent_terminal_hub.client import errors
 from persistent_terminal_hub.client.api import Hub
 from persistent_terminal_hub.client.place import clean_url
+from persistent_terminal_hub.server.hub_keys import HubKeys
+from persistent_terminal_hub.signing_keys import KeyStore
+from persistent_terminal_hub.tokens import Purpose, issue
 from tests.integration.client_fixtures import ATTACH
 from tests.integration.hub_fixtures import Browser, Serve
 from tests.integration.keeper_fixtures import ROOT
@@ -62,6 +66,32 @@ async def test_find_start_create_and_attach(hub: Serve, token: str) -> None:
     async with Hub(clean_url(hub.url), "0" * 32) as api:
         with pytest.raises((errors.NotYours, errors.SignInAgain)):
             await api.whoami()
+
+
+async def test_the_workspace_knows_its_names_and_the_hub_publishes_its_keys(hub: Serve, token: str) -> None:
+    async with Hub(clean_url(hub.url), token) as api:
+        workspace = await api.workspace("lab", start=True, patience=60)
+    hub_id = (hub.data / "hub-id").read_text().strip()
+    async with workspace:
+        await workspace.ensure("names")
+        async with await workspace.attach("names") as session:
+            await session.send("echo $PTH_HUB_ID:$PTH_WORKSPACE_ID:$PTH_STATE_DIR.\n")
+            await session.wait_for(f"{hub_id}:admin/lab:", 10)
+            await session.wait_for("/.persistent-terminal-hub.", 5)
+            await asyncio.sleep(1)  # the first token comes after what the person waits for
+            assert session.token is not None
+    # As a workspace asks: directly, without a cookie; what the store of the hub signs is believed there.
+    address = f"http://127.0.0.1:{hub.ports[1]}/pre-fix/hub/api"
+    keys = HubKeys.from_environment(
+        {"JUPYTERHUB_API_URL": address, "PTH_HUB_ID": hub_id, "PTH_WORKSPACE_ID": "admin/lab"}
+    )
+    assert keys is not None
+    signed = issue(
+        KeyStore(hub.data / "keys").signing(), Purpose.UNLOCK,
+        issuer=f"hub:{hub_id}", audience="workspace:admin/lab", subject="admin", lifetime=60,
+    )  # fmt: skip
+    assert (await keys.verify(signed, Purpose.UNLOCK, subject="admin")).subject == "admin"
+    await JupyterHubHTTPClient.loop_instance().close()
 
 
 async def test_attach_finds_it_too(hub: Serve, token: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from persistent_terminal_hub.client.api import Workspace
 from tests.integration.client_fixtures import ATTACH, Person, Stack, person, stack
+from tests.integration.keeper_fixtures import create
 
 __all__ = ["person", "stack"]
 
@@ -155,6 +156,36 @@ async def test_in_a_pipe(stack: Stack) -> None:
     assert (stack.folder / "eof.txt").read_text() == "2\n"
     status, out, said = await piped(stack, "--list")
     assert b"quick" in out.splitlines()[-1] or b"quick" in out
+
+
+async def test_a_pipe_fetches_what_a_lagging_client_skipped(stack: Stack) -> None:
+    """52 MB, read late by somebody who types meanwhile: the stream jumps, the pipe has every byte."""
+    lines = b"".join(b"%09d the quick brown fox jumps over the lazy dog\n" % n for n in range(950_000))
+    (stack.folder / "large").write_bytes(lines)
+    jumps_before = stack.metric("pth_cursor_jumps_total")
+    keeper = stack.keeper.connect()
+    script = "stty -echo; echo ready; read go; cat large; echo; read more"
+    create(keeper, "/bin/sh", "-c", script, name="large", cwd=str(stack.folder), capacity=64 * 1024 * 1024)
+    env = {**stack.attach_env, "PTH_SERVER_URL": stack.direct_url}
+    process = await asyncio.create_subprocess_shell(
+        f"exec {ATTACH} large", env=env, stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=64 * 1024,
+    )  # fmt: skip
+    assert process.stdin and process.stdout and process.stderr
+    async with asyncio.timeout(60):
+        assert await process.stdout.readuntil(b"ready\r\n") == b"ready\r\n"
+        process.stdin.write(b"go\n")
+        head = await process.stdout.readexactly(100_000)
+        await asyncio.sleep(1)  # the journal runs ahead
+        process.stdin.write(b"more\n")  # from now on the client counts as one that waits for an echo
+        await asyncio.sleep(0.5)
+        rest, said = await asyncio.gather(process.stdout.read(), process.stderr.read())
+        assert await process.wait() == 0
+    assert said == b""
+    want = lines.replace(b"\n", b"\r\n") + b"\r\n"
+    assert len(head) + len(rest) == len(want) > 50_000_000
+    assert head + rest == want
+    assert stack.metric("pth_cursor_jumps_total") > jumps_before  # else this test shows nothing
 
 
 async def test_a_pipe_gets_every_byte_once_through_cuts(stack: Stack) -> None:

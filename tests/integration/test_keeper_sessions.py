@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -281,3 +282,67 @@ async def test_the_asyncio_client(keeper: KeeperProcess) -> None:
         await client.get(session)
     assert events[0] == "created"
     subscription.close()
+
+
+async def test_input_under_a_short_name(keeper: KeeperProcess) -> None:
+    client = await Client.connect(keeper.socket)
+    other = await Client.connect(keeper.socket)
+    acks: list[tuple[int, int]] = []
+    refusals: list[KeeperError] = []
+    heard = asyncio.Event()
+
+    def acked(line: int, seq: int) -> None:
+        acks.append((line, seq))
+        heard.set()
+
+    def refused(error: KeeperError) -> None:
+        refusals.append(error)
+        heard.set()
+
+    async def until_heard(check: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not check():
+                await heard.wait()
+                heard.clear()
+
+    client.on_ack, client.on_refused = acked, refused
+    other.on_refused = refused
+    session = (await client.create(argv=["sh", "-c", RAW + "exec cat"]))["id"]
+    subscription = await client.subscribe(session, heard.set)
+    await until_heard(lambda: subscription.reader.head == len("READY"))
+    line = (await client.call("attach", session=session, client="c")).header["line"]
+    assert (await client.call("attach", session=session, client="c")).header["line"] == line
+    for number in (1, 2, 2, 3):  # what is repeated is acknowledged, not written
+        client.type(line, number, b"%d" % number)
+    assert not client.input(session, "c", 4, b"4").done()  # both ways in one order
+    client.type(line, 5, b"5" * 300)
+    await until_heard(lambda: acks[-1:] == [(line, 5)])
+    await until_heard(lambda: subscription.reader.head >= 9 + 300)
+    assert subscription.reader.read(5).data == b"1234" + b"5" * 300 and len(acks) < 5
+    # An answer to something later comes behind the acknowledgement, however late that would be.
+    client.type(line, 6, b"6")
+    await client.call("get", session=session)
+    assert acks[-1] == (line, 6)
+
+    client.type(line, 9, b"x")
+    client.type(line, 0, b"x")
+    client.type(line, 7, b"x" * 300_000)
+    other.type(line, 7, b"x")  # a name is good on its own connection only
+    await until_heard(lambda: len(refusals) == 4)
+    assert sorted(error.code for error in refusals) == ["gap", "invalid", "not_found", "too_large"]
+    assert {error.header["ack"] for error in refusals} == {0, 6}
+    refusals.clear()
+    await client.call("detach", session=session, client="c")
+    client.type(line, 7, b"x")
+    again = (await client.call("attach", session=session, client="c")).header
+    assert again["line"] != line and again["ack"] == 6 and refusals[0].code == "not_found"
+    events: list[str] = []
+    await client.watch(lambda event: (events.append(event["event"]), heard.set())[0])
+    await client.call("end", session=session)
+    await until_heard(lambda: "exited" in events)
+    client.type(again["line"], 7, b"x")
+    await until_heard(lambda: len(refusals) == 2)
+    assert refusals[1].code == "ended"
+    subscription.close()
+    client.close()
+    other.close()

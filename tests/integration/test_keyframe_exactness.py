@@ -27,6 +27,7 @@ from persistent_terminal_hub.server.emulator_node import (  # noqa: E402
     NodeEmulator,
     NodeWorker,
 )
+from persistent_terminal_hub.server.plain_text import PlainText  # noqa: E402
 
 RECORDINGS = sorted((TESTS / "recordings").glob("*.rec.gz"))
 CUTS = 10
@@ -176,6 +177,27 @@ def test_plain_tail(rows: int, truth: Truth) -> None:
     frame = kf.shortcut(kf.History(0, text + b"$ ", rows, 80))
     assert frame is not None and frame.method == "tail" and len(frame.data) < len(text) / 2
     check(truth, truth.state(rows, 80, [text + b"$ "]), frame)
+
+
+def test_the_lagging_cursor_is_exact(truth: Truth) -> None:
+    """Fed in pieces, with modes and titles that change within the tail."""
+    r = random.Random(5)
+    for rows, cols in ((24, 80), (5, 30)):
+        plain, text = PlainText(), b"old " * 500
+        for i in range(2500):
+            text += r.choice([b"", b"\x1b[1;33m", b"\x1b[m", b"\x1b[44m\x1b[K", b"\x1b]0;%d\x07" % i])
+            text += r.choice([b"", b"\x1b[?25l", b"\x1b[?25h", b"\x1b[?2004l", b"\x1b[?2004h"])
+            text += r.choice([b"", b"", b"\x1b[?1h", b"\x1b[?1l\x1b="])
+            text += r.choice(streams.WORDS).encode() * r.randint(0, 4) + b"%d\r\n" % i
+            if r.random() < 0.01:
+                plain.feed(text[plain.place :])
+                plain.keyframe(rows, lambda start, stop, text=text: text[start:stop])  # type: ignore[misc]
+        text += b"$ \x1b[?1"
+        plain.feed(text[plain.place :])
+        data = plain.keyframe(rows, lambda start, stop, text=text: text[start:stop])  # type: ignore[misc]
+        assert data is not None and plain.place == len(text) - 4
+        frame = kf.Keyframe(plain.place, rows, cols, data, exact=True, alternate=False, method="tail")
+        check(truth, truth.state(rows, cols, [text[: plain.place]]), frame)
 
 
 def test_queries_are_not_asked_again(truth: Truth, worker: NodeWorker) -> None:

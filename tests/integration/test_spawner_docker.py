@@ -154,6 +154,9 @@ async def test_a_workspace_is_confined_and_knows_its_secrets_alone(boot: Boot) -
     assert spawner.api_token not in everything
     assert "a-secret-of-the-site" not in everything
 
+    assert (env["PTH_HUB_ID"], env["PTH_WORKSPACE_ID"]) == (spawner.hub_id, f"{ann.name}/gpu-1")
+    assert "PTH_STATE_DIR=/workspace/.persistent-terminal-hub" in inspected["Config"]["Env"]  # for the keeper
+
     # From inside.
     name = inspected["Name"].lstrip("/")
     _, status = hub.exec(name, "cat", "/proc/self/status")

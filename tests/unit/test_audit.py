@@ -6,8 +6,10 @@ import fcntl
 import json
 import logging
 import os
+import random
 import resource
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -84,6 +86,14 @@ def test_unconfirmed_batches_come_again_and_drainers_take_turns(tmp_path: Path) 
     assert [event["what"] for event in take_all(outbox)] == ["two"]
 
 
+def test_a_segment_that_is_drained_while_sizes_are_added_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox(tmp_path)
+    monkeypatch.setattr(outbox, "_sealed", lambda: [tmp_path / "000000000001-00000000.jsonl"])
+    assert outbox.record(what="x")
+
+
 def test_order_and_names_that_never_come_back(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path, segment=200)
     names = []
@@ -154,6 +164,55 @@ def test_a_drainer_that_is_killed_before_it_confirms(tmp_path: Path) -> None:
     consume(confirm=True)
     consume(confirm=True)
     assert sorted(number for numbers in stored.values() for number in numbers) == list(range(6))
+
+
+DRAINER = """
+import sqlite3, sys
+from pathlib import Path
+from persistent_terminal_hub.audit import Outbox
+store = sqlite3.connect(sys.argv[2])
+store.execute("CREATE TABLE IF NOT EXISTS batches (name TEXT PRIMARY KEY)")
+store.execute("CREATE TABLE IF NOT EXISTS events (number INTEGER)")
+outbox = Outbox(Path(sys.argv[1]))
+print("ready", flush=True)
+while True:
+    batch = outbox.drain()
+    if batch is not None:
+        with store:  # one transaction
+            if store.execute("INSERT OR IGNORE INTO batches VALUES (?)", (batch.name,)).rowcount:
+                store.executemany("INSERT INTO events VALUES (?)", [(e["count"],) for e in batch.events])
+        batch.confirm()
+"""
+
+
+def test_drainers_that_are_killed_anywhere(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", DRAINER, str(tmp_path / "audit"), str(tmp_path / "db")]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    writer = start(tmp_path / "audit", "a", "300")
+    pauses = random.Random(5)
+    rounds = 0
+    while writer.poll() is None or rounds < 5:
+        rounds += 1
+        drainer = subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
+        assert drainer.stdout is not None and drainer.stdout.readline() == b"ready\n"
+        time.sleep(pauses.uniform(0.01, 0.1))
+        drainer.kill()
+        drainer.communicate()
+    said = [int(number) for number in writer.communicate()[0].split()]
+    rest = [event["count"] for event in take_all_but_stored(tmp_path)]
+    stored = [row[0] for row in sqlite3.connect(tmp_path / "db").execute("SELECT number FROM events")]
+    assert sorted(stored + rest) == said == list(range(1, 301)), rounds
+
+
+def take_all_but_stored(folder: Path) -> list[dict[str, Any]]:
+    """What no drainer has stored yet; the last one may have been killed before it confirmed."""
+    known = {row[0] for row in sqlite3.connect(folder / "db").execute("SELECT name FROM batches")}
+    outbox = Outbox(folder / "audit")
+    events = []
+    while (batch := outbox.drain()) is not None:
+        events += [] if batch.name in known else batch.events
+        batch.confirm()
+    return events
 
 
 def test_a_line_that_a_kill_cut_off_swallows_nothing(tmp_path: Path) -> None:

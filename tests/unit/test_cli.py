@@ -34,6 +34,7 @@ def test_check_config_prints_what_takes_effect_and_where_it_came_from(file: Path
     assert lines["rows: 40"] == "environment, PTH_PTY__ROWS"
     assert lines["cols: 80"] == "default"
     assert lines["usernameClaim: login"] == "default of github"
+    assert lines["idleLockMinutes: 30"] == "default, but off: nobody could unlock"
     assert lines['clientSecret: "********"'] == "file, line 2"
     assert "hunter2" not in result.output
     assert "warning: Nobody can log in" in result.stderr
@@ -84,10 +85,11 @@ def test_the_reference_page_is_current() -> None:
     )
 
 
-def test_the_examples_of_the_guide_are_true(tmp_path: Path) -> None:
-    guide = (ROOT / "docs/how-to/configure.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("page", "least"), [("configure", 4), ("set-rules", 3)])
+def test_the_examples_of_the_guide_are_true(tmp_path: Path, page: str, least: int) -> None:
+    guide = (ROOT / f"docs/how-to/{page}.md").read_text(encoding="utf-8")
     blocks = [part.split("```")[0] for part in guide.split("```yaml\n")[1:]]
-    assert len(blocks) >= 4
+    assert len(blocks) >= least
     for block in blocks:
         example = tmp_path / "example.yaml"
         example.write_text(block)

@@ -52,7 +52,12 @@ def test_the_whole_specification() -> None:
         "user": "1000:1000",
         "working_dir": "/workspace",
         "hostname": "gpu-1",
-        "environment": {"HOME": "/workspace", "PTH_RUNTIME_DIR": "/run/pth", "PTH_STOP_GRACE": "7"},
+        "environment": {
+            "HOME": "/workspace",
+            "PTH_RUNTIME_DIR": "/run/pth",
+            "PTH_STATE_DIR": "/workspace/.persistent-terminal-hub",
+            "PTH_STOP_GRACE": "7",
+        },
         "stop_signal": "SIGTERM",
         "networking_config": {
             "EndpointsConfig": {f"{name}-net": {"IPAMConfig": {"IPv4Address": "10.213.0.10"}}}

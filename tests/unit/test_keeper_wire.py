@@ -15,22 +15,35 @@ from hypothesis import strategies as st
 from persistent_terminal_hub.keeper import wire
 
 headers = st.fixed_dictionaries({"op": st.text(max_size=5)}, optional={"n": st.integers(-(2**53), 2**53)})
-frames = st.tuples(headers, st.binary(max_size=50))
+
+
+lines, numbers = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
+messages_of_all_kinds = st.one_of(
+    st.builds(wire.Frame, headers, st.binary(max_size=50)),
+    st.builds(wire.Input, lines, numbers, st.binary(max_size=50)),
+    st.builds(wire.Ack, lines, numbers),
+)
+
+
+def encoded(message: wire.Frame | wire.Input | wire.Ack) -> bytes:
+    if isinstance(message, wire.Frame):
+        return wire.encode(*message)
+    return wire.encode_input(*message) if isinstance(message, wire.Input) else wire.encode_ack(*message)
 
 
 @settings(max_examples=80)
-@given(st.lists(frames, max_size=4), st.lists(st.integers(1, 40), min_size=1, max_size=6))
-def test_frames_survive_any_cut(messages: list[tuple[wire.Header, bytes]], cuts: list[int]) -> None:
-    stream = b"".join(wire.encode(header, payload) for header, payload in messages)
+@given(st.lists(messages_of_all_kinds, max_size=5), st.lists(st.integers(1, 40), min_size=1, max_size=6))
+def test_frames_survive_any_cut(messages: list[wire.Frame | wire.Input | wire.Ack], cuts: list[int]) -> None:
+    stream = b"".join(map(encoded, messages))
     decoder = wire.Decoder()
-    got: list[wire.Frame] = []
+    got: list[wire.Frame | wire.Input | wire.Ack] = []
     for cut in itertools.cycle(cuts):
         if not stream:
             break
         decoder.feed(stream[:cut])
         got.extend(decoder.frames())
         stream = stream[cut:]
-    assert got == messages
+    assert got == messages and list(map(type, got)) == list(map(type, messages))
     assert decoder.buffered == 0
 
 
@@ -41,7 +54,7 @@ def test_garbage_is_refused_or_waited_for_and_never_anything_else(garbage: bytes
     decoder.feed(struct.pack(">II", len(garbage), 0) + garbage if framed else garbage)
     with contextlib.suppress(wire.WireError):
         for frame in decoder.frames():
-            assert isinstance(frame.header, dict)
+            assert not isinstance(frame, wire.Frame) or isinstance(frame.header, dict)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +66,8 @@ def test_garbage_is_refused_or_waited_for_and_never_anything_else(garbage: bytes
         struct.pack(">II", 2, 0) + b"\xff\xff",
         struct.pack(">II", 0, 0),
         struct.pack(">II", 200_000, 0) + b"[" * 200_000,
+        struct.pack(">II", 13, 0) + b"\3" * 13,
+        struct.pack(">II", 12, 0) + b"\1" * 12,
         b"GET / HTTP/1.1\r\n\r\n",
     ],
 )
@@ -66,6 +81,8 @@ def test_what_is_not_ours_is_refused_at_once(data: bytes) -> None:
 def test_too_large_to_send() -> None:
     with pytest.raises(wire.WireError):
         wire.encode({}, b"x" * (wire.MAX_PAYLOAD + 1))
+    with pytest.raises(wire.WireError):
+        wire.encode_input(1, 1, b"x" * (wire.MAX_PAYLOAD + 1))
     with pytest.raises(wire.WireError):
         wire.encode({"text": "x" * wire.MAX_HEADER})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistent_terminal_hub.protocol.arbiter import Arbiter, Decision
+from persistent_terminal_hub.protocol.arbiter import REMEMBERED, Arbiter, Decision
 
 
 def two(policy: str = "latest") -> Arbiter:
@@ -57,6 +57,19 @@ def test_coming_back_takes_nothing_from_anybody() -> None:
     arbiter.leave("b")
     arbiter.join("b", rows=50, cols=80, writes=True, visible=True, resumed=True)
     assert arbiter.decide() == Decision("a", (24, 100))
+    # The one to follow is it again after a cut, unless somebody was active meanwhile.
+    arbiter.leave("a")
+    assert arbiter.decide() == Decision("b", (50, 80))
+    arbiter.join("a", rows=25, cols=100, writes=True, visible=True, resumed=True)
+    assert arbiter.decide() == Decision("a", (25, 100))
+    arbiter.leave("a")
+    arbiter.active("b")
+    arbiter.join("a", rows=25, cols=100, writes=True, visible=True, resumed=True)
+    assert arbiter.decide() == Decision("b", (50, 80))
+    for number in range(REMEMBERED + 1):  # what is kept of those who left has a bound
+        arbiter.join(f"c{number}", rows=9, cols=9, writes=True, visible=True)
+        arbiter.leave(f"c{number}")
+    assert len(arbiter._left) == REMEMBERED
 
 
 @given(

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from typing import Any
 
 import pytest
 
-from persistent_terminal_hub.keeper.client import KeeperError, KeeperGone
+from persistent_terminal_hub.keeper.client import KeeperError, KeeperGone, Reply
 from persistent_terminal_hub.keeper.inputs import InputQueue, Verdict
 from persistent_terminal_hub.server.attachments import Attachments
 from persistent_terminal_hub.server.keeper_input import InputLine, SessionOver
-
-
-class Reply:
-    def __init__(self, ack: int) -> None:
-        self.header = {"ack": ack}
 
 
 class Keeper:
@@ -26,23 +22,21 @@ class Keeper:
         self.queue = InputQueue(limit=30)
         self.written = b""
         self.connected = True
-        self.on_way: list[tuple[int, bytes, asyncio.Future[Any]]] = []
+        self.on_way: list[tuple[InputLine, int, bytes]] = []
 
-    def send(self, _session: str, client: str, seq: int, data: bytes) -> asyncio.Future[Any] | None:
-        if not self.connected:
-            return None
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.on_way.append((seq, data, future))
-        return future
+    def send(self, line: InputLine, seq: int, data: bytes) -> bool:
+        if self.connected:
+            self.on_way.append((line, seq, data))
+        return self.connected
 
     def serve(self, most: int) -> None:
-        for seq, data, future in [self.on_way.pop(0) for _ in range(min(most, len(self.on_way)))]:
+        for line, seq, data in [self.on_way.pop(0) for _ in range(min(most, len(self.on_way)))]:
             verdict = self.queue.offer("c", seq, data)
             ack = self.queue.last("c")
             if verdict in (Verdict.ACCEPTED, Verdict.DUPLICATE):
-                future.set_result(Reply(ack))
+                line.accepted(ack)
             else:
-                future.set_exception(KeeperError({"error": verdict.value, "message": "no", "ack": ack}))
+                line.refused(KeeperError({"error": verdict.value, "message": "no", "ack": ack}), seq)
 
     def write(self) -> None:
         while (piece := self.queue.head()) is not None:
@@ -51,31 +45,30 @@ class Keeper:
 
     def cut(self, served: int) -> None:
         """The connection breaks; the keeper has taken some of what was sent, and nobody hears of it."""
-        for seq, data, future in self.on_way:
+        for _, seq, data in self.on_way:
             if served > 0:
                 self.queue.offer("c", seq, data)
             served -= 1
-            future.set_exception(KeeperGone("gone"))
         self.on_way.clear()
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_input_arrives_once_and_in_order_whatever_happens(seed: int) -> None:
+def test_input_arrives_once_and_in_order_whatever_happens(seed: int) -> None:
     dice, keeper = random.Random(seed), Keeper()
     line = InputLine(keeper.send, "s", "c")
     messages = [bytes(dice.choices(b"abcdefgh", k=dice.randint(1, 20))) for _ in range(60)]
-    futures: list[asyncio.Future[int]] = []
+    answers: list[list[int | Exception]] = []
     for _ in range(4000):
         action = dice.random()
-        if action < 0.3 and len(futures) < len(messages):
-            futures.append(line.put(len(futures) + 1, messages[len(futures)]))
+        if action < 0.3 and len(answers) < len(messages):
+            answers.append([])
+            line.put(len(answers), messages[len(answers) - 1], answers[-1].append)
         elif action < 0.7:
             keeper.serve(dice.randint(1, 4))
         elif action < 0.9:
             full = keeper.queue.waiting > 0
             keeper.write()
             if full:
-                await asyncio.sleep(0)
                 line.resend()  # `input_ready`
         elif action < 0.95:
             keeper.connected = False
@@ -83,33 +76,54 @@ async def test_input_arrives_once_and_in_order_whatever_happens(seed: int) -> No
         else:
             keeper.connected = True
             line.resend()
-        await asyncio.sleep(0)
-        if len(futures) == len(messages) and all(f.done() for f in futures):
+        if len(answers) == len(messages) and all(answers):
             break
     keeper.write()
     assert keeper.written == b"".join(messages)
-    assert [f.result() >= number for number, f in enumerate(futures, 1)] == [True] * len(messages)
+    for number, told in enumerate(answers, 1):
+        (ack,) = told
+        assert isinstance(ack, int) and ack >= number
     assert line.idle
 
 
-async def test_the_end_of_the_session_and_what_can_never_be_taken() -> None:
+def test_the_end_of_the_session_and_what_can_never_be_taken() -> None:
     keeper = Keeper()
     line = InputLine(keeper.send, "s", "c")
-    large, after_it = line.put(1, b"x" * 100), line.put(2, b"y")
+    told: dict[int, int | Exception] = {}
+    for seq, data in enumerate((b"x" * 100, b"y"), 1):
+        line.put(seq, data, functools.partial(told.__setitem__, seq))
     keeper.serve(2)
-    await asyncio.sleep(0)
-    with pytest.raises(KeeperError):
-        await large
-    assert after_it.done()
-    waiting = line.put(3, b"z")
+    assert isinstance(told[1], KeeperError) and 2 in told
+    line.put(3, b"z", functools.partial(told.__setitem__, 3))
     line.fail(SessionOver("over"))
-    with pytest.raises(SessionOver):
-        await waiting
-    skipped = InputLine(keeper.send, "s", "c").put(9, b"")
+    assert isinstance(told[3], SessionOver)
+    skipped = InputLine(keeper.send, "s", "c")
+    skipped.put(9, b"", functools.partial(told.__setitem__, 9))
     keeper.serve(9)
+    assert isinstance(told[9], KeeperError)
+
+
+async def test_an_older_keeper_answers_each_message() -> None:
+    sent: list[asyncio.Future[Any]] = []
+
+    def send(line: InputLine, seq: int, _data: bytes) -> bool:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda done: line.answered(done, seq))
+        sent.append(future)
+        return True
+
+    line, told = InputLine(send, "s", "c"), []  # type: ignore[var-annotated]
+    for seq in (1, 2, 3):
+        line.put(seq, b"x", told.append)
+    sent[0].set_result(Reply({"ack": 1}, b"", ()))
+    sent[1].set_exception(KeeperGone("gone"))
+    sent[2].cancel()
     await asyncio.sleep(0)
-    with pytest.raises(KeeperError):
-        await skipped
+    assert told == [1] and not line.idle
+    line.resend()
+    sent[3].set_exception(KeeperError({"error": "ended", "message": "It ended."}))
+    await asyncio.sleep(0)
+    assert len(told) == 3 and all(isinstance(error, SessionOver) for error in told[1:])
 
 
 class Host:

@@ -10,6 +10,7 @@ import pytest
 from persistent_terminal_hub.keeper.journal import Journal, Reader
 from persistent_terminal_hub.server import stream_keyframes
 from persistent_terminal_hub.server.keyframe import History, Keyframe
+from persistent_terminal_hub.server.plain_text import PlainText
 from persistent_terminal_hub.server.stream_keyframes import KeyframeSource
 
 
@@ -62,6 +63,54 @@ async def test_history_holds_bytes_and_sizes(journal: Journal, reader: Reader) -
     frame = await source.get(100_000)
     assert frame is not None and maker.asked[1].start == reader.floor > 0 and redraws == [1]
     await source.close()
+
+
+async def test_text_needs_no_emulator_and_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(1024 * 1024)
+    journal.record_resize(80, 24)
+    reader = Reader(journal.fd)
+    maker = Maker()
+    source = KeyframeSource(maker, lambda: reader, lambda: None)
+    journal.append(b"".join(b"line %d of some text that is printed\r\n" % i for i in range(2500)))
+    assert source.at_once() is None  # too much to look at in the event loop
+    first = await source.get(reader.head)
+    assert first is not None and first.exact and first.offset == reader.head and not maker.asked
+    journal.append(b"more\r\n" * 10)
+    read: list[int] = []
+    feed = PlainText.feed
+    monkeypatch.setattr(PlainText, "feed", lambda self, data: read.append(len(data)) or feed(self, data))
+    second = source.at_once()
+    assert second is not None and second.offset == first.offset + 60 and second.data.endswith(b"more\r\n")
+    await source.close()
+    again = KeyframeSource(maker, lambda: reader, lambda: None, source)
+    journal.append(b"\x1b7 and now something that lasts")
+    assert again.at_once() is None
+    frame = await again.get(reader.head)
+    assert frame is not None and frame.method == "raw"  # the other way
+    assert maker.asked[0].start == second.offset  # from the last keyframe on
+    assert read == [60, reader.head - second.offset]
+    await again.close()
+    reader.close()
+    journal.close()
+
+
+async def test_the_cursor_catches_up_in_a_calm_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_keyframes, "CALM_SECONDS", 0.01)
+    journal = Journal(1024 * 1024)
+    journal.record_resize(80, 24)
+    reader = Reader(journal.fd)
+    source = KeyframeSource(Maker(), lambda: reader, lambda: None)
+    journal.append(b"line of text\r\n" * 20_000)
+    assert reader.head > source.wake_at
+    source.grown(reader.head)
+    for _ in range(200):
+        await asyncio.sleep(0.01)
+        if source.wake_at > reader.head:
+            break
+    assert source.wake_at > reader.head and source.at_once() is not None
+    await source.close()
+    reader.close()
+    journal.close()
 
 
 async def test_several_who_ask_share_one(journal: Journal, reader: Reader) -> None:

@@ -1,0 +1,18 @@
+"""The rules that a workspace is given when it starts.
+
+They hold until the culler brings newer ones, also while hub and culler are away.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from persistent_terminal_hub.config.rules import VARIABLE, rules_in_workspace, rules_to_json
+from persistent_terminal_hub.settings import Settings
+
+
+def rules_environment(settings: Settings, spawner: Any) -> dict[str, str]:
+    """Called by the spawners' `get_env`. Groups are those that JupyterHub knows the user to be in."""
+    user = spawner.user
+    groups = [group.name for group in user.groups]
+    return {VARIABLE: rules_to_json(rules_in_workspace(settings, user.name, groups, spawner.name))}
