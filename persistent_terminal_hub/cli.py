@@ -111,6 +111,26 @@ def rotate_keys(config: Path | None, compromised: bool) -> None:
     raise SystemExit(rotate(config, compromised))
 
 
+@main.command("keep-alive")
+@click.option("--pid", type=click.IntRange(1), help="The process; `$!` of a job that was just started.")
+@click.option("--for", "duration", metavar="TIME", help="4h, 1d12h, 90m or seconds; else the maximum.")
+@click.option("--session", metavar="NAME", help="The session it belongs to; else the one of this terminal.")
+@click.option("--stop", is_flag=True, help="Watch no process of the session any more.")
+def keep_alive(pid: int | None, duration: str | None, session: str | None, stop: bool) -> None:
+    """Keep this workspace from being stopped as idle while a process lives.
+
+    Run it inside the workspace. The workspace locks all the same, and a session's end is not put off.
+    """
+    from persistent_terminal_hub import keep_alive as module
+
+    if stop == (pid is not None):
+        _fail(["Give either --pid or --stop."])
+    try:
+        click.echo(module.keep_alive(pid, module.seconds_of(duration) if duration else None, session))
+    except module.Failed as error:
+        _fail([str(error)])
+
+
 @main.command("settings-reference")
 def settings_reference() -> None:
     """Print the reference page of all settings (docs/reference/settings.md)."""

@@ -7,6 +7,7 @@ version fails; a workspace must come back without a hub, so here it warns and go
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import Any
 
@@ -19,6 +20,7 @@ from jupyterhub.httpclient import fetch  # noqa: E402
 from jupyterhub.singleuser.extension import JupyterHubSingleUser  # noqa: E402
 
 from .auth import PatientIdentityProvider  # noqa: E402
+from .lock import SETTING  # noqa: E402
 
 _MODULE = "persistent_terminal_hub.server.singleuser"
 #: Seconds between attempts to reach the hub: doubled from the first to the last.
@@ -40,6 +42,20 @@ class PersistentSingleUser(JupyterHubSingleUser):
         super().load_config_file()
         self.config.ServerApp.identity_provider_class = PatientIdentityProvider
         self.serverapp.update_config(self.config)
+
+    def initialize(self, args: Any = None) -> None:
+        """Called once while starting, after the configuration; other extensions may come later."""
+        super().initialize(args)
+        self.serverapp.io_loop.add_callback(self._check_lock)
+
+    def _check_lock(self) -> None:
+        """A workspace that could not be locked is not served. Runs before the first request is read."""
+        if os.environ.get("PTH_WORKSPACE_ID") and SETTING not in self.serverapp.web_app.settings:
+            self.log.critical(
+                "The server extension persistent_terminal_hub.server is not enabled, so nobody could lock "
+                "this workspace; the server ends. Look for it in ~/.jupyter and enable it again."
+            )
+            raise SystemExit(1)
 
     async def check_hub_version(self) -> None:
         """Called once while starting: begin the check, do not wait for it."""
