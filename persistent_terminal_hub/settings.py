@@ -299,6 +299,37 @@ class ControlSettings(Section):
     operator_groups: frozenset[str] = Field(frozenset(), description="Groups whose members are operators.")
 
 
+class VaultSettings(Section):
+    """HashiCorp Vault, for `secrets.keySource: vault`."""
+
+    address: str = Field("", description="Vault's address, as https://vault.example.org:8200.")
+    token: SecretStr = Field(
+        SecretStr(""), description="A token that may read (KV) or use (transit) the key."
+    )
+    engine: Literal["kv", "transit"] = Field(
+        "kv",
+        description="`kv`: Vault holds the keys (version 2 of the engine); `transit`: it wraps those in a file.",
+    )
+    mount: str = Field("secret", min_length=1, description="Where that engine is mounted.")
+    name: str = Field(
+        "persistent-terminal-hub",
+        min_length=1,
+        description="Path of the KV secret, or name of the transit key.",
+    )
+    namespace: str = Field("", description="Vault's namespace; empty: none.")
+    ca_file: str = Field("", description="Certificates that vouch for Vault; empty: the system's.")
+
+
+class SecretsSettings(Section):
+    """The keys that seal people's secrets in the database."""
+
+    key_source: Literal["file", "env", "vault"] = Field(
+        "file",
+        description="`file`: one made in the data directory; `env`: `PTH_SEALING_KEYS`; `vault`: HashiCorp Vault.",
+    )
+    vault: VaultSettings = Field(default_factory=VaultSettings, description="HashiCorp Vault.")
+
+
 class Settings(Section):
     """Every setting; the defaults serve on 127.0.0.1:8000 with local accounts."""
 
@@ -310,6 +341,7 @@ class Settings(Section):
     docker: DockerSettings = Field(default_factory=DockerSettings)
     culler: CullerSettings = Field(default_factory=CullerSettings)
     control: ControlSettings = Field(default_factory=ControlSettings)
+    secrets: SecretsSettings = Field(default_factory=SecretsSettings)
     rules: tuple[RuleSettings, ...] = Field((), description="Other durations for some people or workspaces.")
     data_dir: FilePath = Field(Path("var"), description="Where the hub keeps its database, keys and logs.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

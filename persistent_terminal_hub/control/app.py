@@ -28,6 +28,9 @@ from persistent_terminal_hub.audit import Outbox
 from persistent_terminal_hub.control.database import Database, DatabaseError
 from persistent_terminal_hub.control.hub import Hub
 from persistent_terminal_hub.control.idempotency import IdempotentRequests
+from persistent_terminal_hub.control.sealing_source import LateSealer
+from persistent_terminal_hub.control.secret_delivery import SecretDelivery
+from persistent_terminal_hub.control.secrets import SecretStore
 from persistent_terminal_hub.control.web import MAX_BODY, NotFound
 from persistent_terminal_hub.control.workspace_link import WorkspaceLink
 from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
@@ -81,6 +84,9 @@ class Control:
         self.workspaces = WorkspaceLink(self.hub, self.keys, place.hub_id)
         self.idempotent = IdempotentRequests(database, self.instance)
         self.outbox = Outbox(data / "audit")
+        self.sealer = LateSealer(settings)
+        self.secrets = SecretStore(database, self.sealer.get)
+        self.delivery = SecretDelivery(self.hub, self.workspaces, self.secrets, self.blocking)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pth-control")
 
     async def blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -94,6 +100,7 @@ class Control:
 
     async def close(self) -> None:
         """Let go of everything."""
+        await self.delivery.close()
         await self.workspaces.close()
         await self.hub.close()
         self._threads.shutdown()
@@ -157,6 +164,7 @@ async def serve(settings: Settings, place: Place) -> None:
         log.info(
             "Serving %s on 127.0.0.1:%d, database %s", place.prefix, settings.control.port, database.name
         )
+        control.delivery.start()
         await stop.wait()
         server.stop()
         await asyncio.wait_for(server.close_all_connections(), 5)

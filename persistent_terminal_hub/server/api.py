@@ -91,6 +91,7 @@ class SessionsHandler(APIHandler):
     """What all resources here share: the manager, bodies and errors."""
 
     auth_resource = "terminals"
+    max_body = MAX_BODY
 
     @property
     def sessions(self) -> PersistentTerminalManager:
@@ -106,8 +107,8 @@ class SessionsHandler(APIHandler):
 
     def body(self, model: type[Body]) -> Any:
         """The request's body as `model`; an empty one counts as `{}`."""
-        if len(self.request.body) > MAX_BODY:
-            raise SessionError(413, f"The body is larger than {MAX_BODY} bytes.")
+        if len(self.request.body) > self.max_body:
+            raise SessionError(413, f"The body is larger than {self.max_body} bytes.")
         try:
             value = json.loads(self.request.body or b"{}")
         except (ValueError, RecursionError) as error:

@@ -22,6 +22,7 @@ from . import (
     own_keeper,
     pth_socket,
     rules_setup,
+    secrets_routes,
     stock_api,
     stream_start,
 )
@@ -87,6 +88,8 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
         # The event loop does not run yet; the first requests wait for this.
         serverapp.io_loop.add_callback(manager.link.start)
         serverapp.web_app.add_handlers(".*$", api.handlers(settings["base_url"]))
+        if os.environ.get("PTH_RUNTIME_DIR"):
+            secrets_routes.set_up(serverapp, manager)
         serverapp.web_app.add_handlers(".*$", pth_socket.handlers(settings["base_url"]))
         serverapp.io_loop.add_callback(stream_start.start, settings)
     elif serverapp.terminals_enabled:
