@@ -131,6 +131,21 @@ def keep_alive(pid: int | None, duration: str | None, session: str | None, stop:
         _fail([str(error)])
 
 
+@main.group("secrets")
+def secrets_group() -> None:
+    """Look after the keys that seal people's secrets."""
+
+
+@secrets_group.command("rotate-key")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file; else what PTH_CONFIG names.")
+@click.option("--forget-old", is_flag=True, help="Remove older keys that seal nothing any more.")
+def rotate_secrets_key(config: Path | None, forget_old: bool) -> None:
+    """Add a sealing key and put every secret under it. The service may go on meanwhile."""
+    from persistent_terminal_hub.control.secrets_command import rotate_key
+
+    raise SystemExit(rotate_key(config, forget_old))
+
+
 @main.command("settings-reference")
 def settings_reference() -> None:
     """Print the reference page of all settings (docs/reference/settings.md)."""

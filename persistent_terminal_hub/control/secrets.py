@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from persistent_terminal_hub.control.database import Database
 from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.models import Secret
-from persistent_terminal_hub.sealing import Sealer, SealingError
+from persistent_terminal_hub.sealing import Sealer, SealingError, Tampered, UnknownKey
 from persistent_terminal_hub.secret_names import MAX_SECRETS, MAX_TOTAL, MAX_VALUE
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class SecretStore:
         """All secrets of a user, by name; each was opened to see whether that is possible."""
         rows = self._database.run(lambda session: _rows(session, owner))
         return [
-            SecretInfo(row.name, workspace_of(row.workspace), row.created, row.updated, self._try(row)[1])
+            SecretInfo(row.name, workspace_of(row.workspace), row.created, row.updated, self._problem(row))
             for row in rows
         ]
 
@@ -120,21 +120,28 @@ class SecretStore:
 
     def bundle(self, owner: str, workspace: str) -> Bundle:
         """What one workspace gets. Raises SealingError when the keys cannot be reached."""
-        rows = self._database.run(lambda session: _rows(session, owner, scope_of(workspace)))
-        chosen = _chosen(rows)
+        for last in (False, False, True):
+            rows = self._database.run(lambda session: _rows(session, owner, scope_of(workspace)))
+            chosen = _chosen(rows)
+            try:
+                values, damaged = self._open_all(chosen, last)
+            except UnknownKey:
+                continue  # rotated between reading and opening: the row is under another key now
+            marks = [(row.name, row.workspace, row.updated) for row in chosen]
+            return Bundle(version_of(marks), values, tuple(damaged))
+        raise AssertionError  # the last round returns or raises something else
+
+    def _open_all(self, rows: list[Secret], last: bool) -> tuple[dict[str, bytes], list[str]]:
         values, damaged = {}, []
-        if chosen:
-            self._sealer()  # "the keys are away" must not look like "all of them are damaged"
-        for row in chosen:
-            value, problem = self._try(row)
-            if value is None:
-                log.error("The secret %s of %s is not delivered: %s", row.name, owner, problem)
+        for row in rows:
+            try:
+                values[row.name] = self._open(row)
+            except (Tampered, UnknownKey) as error:
+                if isinstance(error, UnknownKey) and not last:
+                    raise
+                log.error("The secret %s of %s is not delivered: %s", row.name, row.owner, error)
                 damaged.append(row.name)
-            else:
-                values[row.name] = value
-        return Bundle(
-            version_of((row.name, row.workspace, row.updated) for row in chosen), values, tuple(damaged)
-        )
+        return values, damaged
 
     def versions(self, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """The version of each workspace's (owner, name) bundle; opens nothing."""
@@ -154,12 +161,17 @@ class SecretStore:
         statement = delete(Secret).where(*which)  # type: ignore[arg-type]
         return bool(self._database.run(lambda session: session.execute(statement).rowcount))  # type: ignore[attr-defined]
 
-    def _try(self, row: Secret) -> tuple[bytes | None, str]:
+    def _open(self, row: Secret) -> bytes:
+        return self._sealer().open(
+            row.envelope, owner=_owner(row.owner), purpose=_purpose(row.workspace, row.name)
+        )
+
+    def _problem(self, row: Secret) -> str:
         try:
-            purpose = _purpose(row.workspace, row.name)
-            return self._sealer().open(row.envelope, owner=_owner(row.owner), purpose=purpose), ""
+            self._open(row)
         except SealingError as error:
-            return None, str(error)
+            return str(error)
+        return ""
 
 
 def scope_of(workspace: str | None) -> str:

@@ -25,6 +25,7 @@ from . import (
     secrets_routes,
     stock_api,
     stream_start,
+    usage_routes,
 )
 from .attach_tokens import AttachTokens
 from .hub_keys import HubKeys
@@ -90,6 +91,7 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
         serverapp.web_app.add_handlers(".*$", api.handlers(settings["base_url"]))
         if os.environ.get("PTH_RUNTIME_DIR"):
             secrets_routes.set_up(serverapp, manager)
+            usage_routes.set_up(serverapp, manager)
         serverapp.web_app.add_handlers(".*$", pth_socket.handlers(settings["base_url"]))
         serverapp.io_loop.add_callback(stream_start.start, settings)
     elif serverapp.terminals_enabled:

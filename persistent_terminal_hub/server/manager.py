@@ -18,6 +18,7 @@ from tornado import web
 from traitlets import Integer, default
 
 from . import names, own_keeper
+from .disk_quota import DiskQuota
 from .environment import session_environment
 from .errors import SessionError, refusal
 from .keeper_link import Change, Info, KeeperError, KeeperGone, KeeperLink
@@ -73,6 +74,8 @@ class PersistentTerminalManager(TerminalManager):
         self.activity_times: dict[str, Any] | None = None
         #: What new sessions get of their owner's secrets; None outside a workspace.
         self.secrets: SessionSecrets | None = None
+        #: Refuses new sessions beyond it; None: there is none.
+        self.quota: DiskQuota | None = None
         self._creating = 0
         #: What the rules say of a session, for the API; set before there is one.
         self.life: Callable[[Info], dict[str, Any]] = lambda _info: {}
