@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic.alias_generators import to_camel
 
 from persistent_terminal_hub.config.presets import preset_of
@@ -201,14 +201,17 @@ class WorkspaceSettings(Section):
         5, ge=1, le=1000, description="Named workspaces per user, besides the default one."
     )
     max_running: int = Field(0, ge=0, le=1_000_000, description="Running workspaces in all; 0: no limit.")
+    disk_quota: str = Field("", description="Soft quota of a workspace's files, as 20G; empty: none.")
     start_timeout_seconds: int = Field(
         120, ge=5, le=3600, description="A start that takes longer has failed."
     )
     stop_timeout_seconds: int = Field(10, ge=1, le=600, description="Grace between TERM and KILL at a stop.")
 
-    @field_validator("memory")
+    @field_validator("memory", "disk_quota")
     @classmethod
-    def _size(cls, value: str) -> str:
+    def _size(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.field_name == "disk_quota":
+            return value
         if not re.fullmatch(r"[1-9][0-9]{0,11}[KMGT]", value):
             raise ValueError("must be a size such as 512M or 2G (a whole number, then K, M, G or T)")
         return value
@@ -330,6 +333,15 @@ class SecretsSettings(Section):
     vault: VaultSettings = Field(default_factory=VaultSettings, description="HashiCorp Vault.")
 
 
+class UsageSettings(Section):
+    """How often the use of workspaces is measured, and how long that is kept."""
+
+    sample_seconds: int = Field(60, ge=5, le=3600, description="Seconds between two measurements.")
+    keep_days: int = Field(
+        365, ge=8, le=3650, description="By the hour so long; by ten minutes a week, by the minute a day."
+    )
+
+
 class Settings(Section):
     """Every setting; the defaults serve on 127.0.0.1:8000 with local accounts."""
 
@@ -342,6 +354,7 @@ class Settings(Section):
     culler: CullerSettings = Field(default_factory=CullerSettings)
     control: ControlSettings = Field(default_factory=ControlSettings)
     secrets: SecretsSettings = Field(default_factory=SecretsSettings)
+    usage: UsageSettings = Field(default_factory=UsageSettings)
     rules: tuple[RuleSettings, ...] = Field((), description="Other durations for some people or workspaces.")
     data_dir: FilePath = Field(Path("var"), description="Where the hub keeps its database, keys and logs.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

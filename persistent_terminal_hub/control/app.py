@@ -31,6 +31,8 @@ from persistent_terminal_hub.control.idempotency import IdempotentRequests
 from persistent_terminal_hub.control.sealing_source import LateSealer
 from persistent_terminal_hub.control.secret_delivery import SecretDelivery
 from persistent_terminal_hub.control.secrets import SecretStore
+from persistent_terminal_hub.control.usage_sampling import UsageSampling
+from persistent_terminal_hub.control.usage_store import UsageStore
 from persistent_terminal_hub.control.web import MAX_BODY, NotFound
 from persistent_terminal_hub.control.workspace_link import WorkspaceLink
 from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
@@ -87,6 +89,8 @@ class Control:
         self.sealer = LateSealer(settings)
         self.secrets = SecretStore(database, self.sealer.get)
         self.delivery = SecretDelivery(self.hub, self.workspaces, self.secrets, self.blocking)
+        self.usage = UsageStore(database)
+        self.sampling = UsageSampling(self.hub, self.workspaces, self.usage, settings.usage, self.blocking)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pth-control")
 
     async def blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -100,6 +104,7 @@ class Control:
 
     async def close(self) -> None:
         """Let go of everything."""
+        await self.sampling.close()
         await self.delivery.close()
         await self.workspaces.close()
         await self.hub.close()
@@ -165,6 +170,7 @@ async def serve(settings: Settings, place: Place) -> None:
             "Serving %s on 127.0.0.1:%d, database %s", place.prefix, settings.control.port, database.name
         )
         control.delivery.start()
+        control.sampling.start()
         await stop.wait()
         server.stop()
         await asyncio.wait_for(server.close_all_connections(), 5)

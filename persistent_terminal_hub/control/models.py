@@ -170,17 +170,21 @@ class AuditAnchor(Base):
 
 
 class UsageSample(Base):
-    """What a workspace used in the `seconds` that begin at `at`."""
+    """What a workspace used in the `seconds` that begin at `at`.
+
+    With `seconds` 0 the row holds the counters as last read, of the workspace's start at `at`.
+    """
 
     __tablename__ = "usage"
     __table_args__ = (Index("ix_usage_seconds_at", "seconds", "at"),)
 
-    workspace: Mapped[str] = mapped_column(Identity, primary_key=True)
+    owner: Mapped[str] = mapped_column(UserName, primary_key=True)
+    #: The server's name; empty for the default one.
+    workspace: Mapped[str] = mapped_column(UserName, primary_key=True)
     #: Empty for the workspace as a whole.
     session: Mapped[str] = mapped_column(Identity, primary_key=True)
     seconds: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     at: Mapped[int] = mapped_column(Serial, primary_key=True, autoincrement=False)
-    owner: Mapped[str] = mapped_column(UserName, index=True)
     cpu_seconds: Mapped[float]
     memory_bytes: Mapped[int] = mapped_column(BigInteger)
     memory_peak: Mapped[int] = mapped_column(BigInteger)

@@ -66,7 +66,7 @@ class SecretStore:
         self._sealer = sealer
         self._clock = clock
 
-    def list(self, owner: str) -> list[SecretInfo]:
+    def infos(self, owner: str) -> list[SecretInfo]:
         """All secrets of a user, by name; each was opened to see whether that is possible."""
         rows = self._database.run(lambda session: _rows(session, owner))
         return [

@@ -127,7 +127,7 @@ class SecretsHandler(SecretsBase):
     async def get(self) -> None:
         """Names and dates; `workspace` limits it to those that were set for it."""
         workspace = self.scope()
-        found = await self.control.blocking(self.control.secrets.list, self.caller.name)
+        found = await self.control.blocking(self.control.secrets.infos, self.caller.name)
         shown = [info for info in found if workspace is None or info.workspace == workspace]
         self.reply(SecretsReply(secrets=[self.show(info) for info in shown]))
 

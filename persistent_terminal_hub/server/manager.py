@@ -165,6 +165,8 @@ class PersistentTerminalManager(TerminalManager):
     ) -> PersistentPty:
         """Start a session; raises `SessionError` with the sentence for the person who asked."""
         await self.ready()
+        if self.quota is not None:
+            await self.quota.check()
         fields = self._create_fields(
             name=name, cwd=cwd, env=env, argv=argv, shell=shell, cols=cols, rows=rows
         )

@@ -109,7 +109,9 @@ def du_bytes(text: str) -> int | None:
     return number(text.partition("\t")[0])
 
 
-def trees(processes: Iterable[Process], roots: Mapping[int, str], adopted: Mapping[int, str]) -> dict[str, Used]:
+def trees(
+    processes: Iterable[Process], roots: Mapping[int, str], adopted: Mapping[int, str]
+) -> dict[str, Used]:
     """What each of the `roots` (pid -> name) and all that comes from it uses.
 
     A process belongs to the nearest root above it, else to the root that leads its POSIX session, else to

@@ -1,6 +1,6 @@
 """`GET persistent-terminals/api/usage`: what the workspace and its sessions use.
 
-Counters (CPU, network) grow from the start of the workspace, which `startedAt` names; whoever samples takes
+Counters (CPU, network) grow from the start of the workspace, which `life` names; whoever samples takes
 differences. Null: not known here.
 """
 

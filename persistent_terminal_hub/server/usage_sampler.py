@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,10 +55,10 @@ class Sampler:
         self._peak = 0
         self._of_session: dict[tuple[int, int], str] = {}  # (pid, start) -> PTH_SESSION_ID or ""
         self._du: asyncio.Task[None] | None = None
-        self.started = self._started_at()
+        self.life = self._life()
 
     def read(self, sessions: Mapping[int, str]) -> dict[str, Any]:
-        """All figures; `sessions`: pid of each running session's program -> its id. Blocks for milliseconds."""
+        """All figures; `sessions`: pid of each running session's program -> its id. Blocks."""
         processes = self._processes()
         roots = {pid: name for pid, name in sessions.items() if pid > 0}
         trees = usage.trees(processes, roots, self._adopted(processes, set(sessions.values())))
@@ -68,7 +69,7 @@ class Sampler:
         self._peak = max(self._peak, memory)
         net = self._network() if self._own_group else None
         return {
-            "startedAt": self.started,
+            "life": self.life,
             "cpuSeconds": round(self._grown("", whole.cpu_ticks) if cpu is None else cpu, 3),
             "memoryBytes": memory,
             "memoryPeakBytes": self._peak if peak is None else peak,
@@ -110,7 +111,8 @@ class Sampler:
             du = await asyncio.create_subprocess_exec(
                 "nice", "-n", "19", "du", "-s", "-x", "-B1", "--", str(self._home),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL, env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+                stderr=asyncio.subprocess.DEVNULL,
+                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
             )  # fmt: skip
             try:
                 async with asyncio.timeout(DU_SECONDS):
@@ -139,12 +141,18 @@ class Sampler:
     def _group(self) -> tuple[float | None, int | None, int | None, int | None]:
         v1 = "memory/memory."
         cpu = usage.cpu_seconds(
-            self._text("cpu.stat"), self._text("cpuacct/cpuacct.usage") or self._text("cpu,cpuacct/cpuacct.usage")
+            self._text("cpu.stat"),
+            self._text("cpuacct/cpuacct.usage") or self._text("cpu,cpuacct/cpuacct.usage"),
         )
         current = self._text("memory.current")
         if current is not None:
             memory = usage.working_set(current, self._text("memory.stat"))
-            return cpu, memory, usage.number(self._text("memory.peak")), usage.number(self._text("memory.max"))
+            return (
+                cpu,
+                memory,
+                usage.number(self._text("memory.peak")),
+                usage.number(self._text("memory.max")),
+            )
         memory = usage.working_set(self._text(v1 + "usage_in_bytes"), self._text(v1 + "stat"))
         limit = usage.number(self._text(v1 + "limit_in_bytes"))
         return cpu, memory, usage.number(self._text(v1 + "max_usage_in_bytes")), limit
@@ -181,11 +189,12 @@ class Sampler:
         marks = [entry[15:] for entry in content.split(b"\0") if entry.startswith(b"PTH_SESSION_ID=")]
         return marks[0].decode("ascii", "replace") if marks else ""
 
-    def _started_at(self) -> int:
-        """When the workspace started, in seconds since 1970: the same for every server of one keeper."""
-        boot = usage.field_of(_read(self._proc / "stat"), "btime") or 0
+    def _life(self) -> int:
+        """Names this start of the workspace: the same for every server of one keeper, whatever clocks do."""
+        boot = (_read(self._proc / "sys/kernel/random/boot_id") or "").strip()
         keeper = usage.process(_read(self._proc / str(self._keeper) / "stat") or "")
-        return boot + (keeper.started_ticks // TICKS if keeper else 0)
+        ticks = keeper.started_ticks if keeper else 0
+        return (zlib.crc32(boot.encode()) & 0xFFF) << 40 | ticks & ((1 << 40) - 1)
 
 
 def _read(path: Path) -> str | None:

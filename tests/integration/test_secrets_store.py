@@ -62,7 +62,7 @@ def test_scopes_and_versions(store: SecretStore) -> None:
     store.forget_workspace("a", "gpu")
     assert store.bundle("a", "gpu").values == {"T": b"changed"}
     assert store.delete("a", "", "T") and not store.delete("a", "", "T")
-    assert [(info.name, info.workspace) for info in store.list("a")] == [("T", None)]
+    assert [(info.name, info.workspace) for info in store.infos("a")] == [("T", None)]
 
 
 def test_bounds(store: SecretStore) -> None:
@@ -88,7 +88,7 @@ def test_one_changed_byte_is_seen_and_the_others_work(store: SecretStore, databa
     change(database, "B", lambda text: text[:-3] + ("A" if text[-3] != "A" else "B") + text[-2:])
     bundle = store.bundle("a", "")
     assert bundle.values == {"A": b"A", "C": b"C"} and bundle.damaged == ("B",)
-    problems = {info.name: info.problem for info in store.list("a")}
+    problems = {info.name: info.problem for info in store.infos("a")}
     assert problems["A"] == problems["C"] == "" and "changed" in problems["B"]
     # Moved to another owner's row, it is as if it were changed.
     envelope = database.run(lambda s: s.scalars(select(Secret.envelope).where(Secret.name == "A")).one())
@@ -148,7 +148,7 @@ def test_keys_away_is_not_damage(database: Database, store: SecretStore) -> None
     with pytest.raises(SealingError):
         locked.bundle("a", "")
     assert locked.bundle("b", "").values == {}
-    assert [info.problem for info in locked.list("a")] == ["Vault does not answer."]
+    assert [info.problem for info in locked.infos("a")] == ["Vault does not answer."]
 
 
 def test_the_command(tmp_path: Path, database_url: str, capsys: pytest.CaptureFixture[str]) -> None:

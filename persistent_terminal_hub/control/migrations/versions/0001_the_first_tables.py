@@ -96,23 +96,22 @@ def upgrade() -> None:
     )
     op.create_table(
         "usage",
-        sa.Column("workspace", sa.String(length=64), nullable=False),
+        sa.Column("owner", sa.String(length=255), nullable=False),
+        sa.Column("workspace", sa.String(length=255), nullable=False),
         sa.Column("session", sa.String(length=64), nullable=False),
         sa.Column("seconds", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column(
             "at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
         ),
-        sa.Column("owner", sa.String(length=255), nullable=False),
         sa.Column("cpu_seconds", sa.Double(), nullable=False),
         sa.Column("memory_bytes", sa.BigInteger(), nullable=False),
         sa.Column("memory_peak", sa.BigInteger(), nullable=False),
         sa.Column("disk_bytes", sa.BigInteger(), nullable=False),
         sa.Column("received_bytes", sa.BigInteger(), nullable=False),
         sa.Column("sent_bytes", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("workspace", "session", "seconds", "at", name=op.f("pk_usage")),
+        sa.PrimaryKeyConstraint("owner", "workspace", "session", "seconds", "at", name=op.f("pk_usage")),
     )
     with op.batch_alter_table("usage", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_usage_owner"), ["owner"], unique=False)
         batch_op.create_index("ix_usage_seconds_at", ["seconds", "at"], unique=False)
 
     op.create_table(
