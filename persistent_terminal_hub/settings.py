@@ -299,6 +299,30 @@ class ControlSettings(Section):
     operator_groups: frozenset[str] = Field(frozenset(), description="Groups whose members are operators.")
 
 
+class AuditSettings(Section):
+    """What was done by whom: how long it is kept, and what of it."""
+
+    retention_days: int = Field(
+        365, ge=0, le=36500, description="Records are removed after so many days; 0: never."
+    )
+    head_minutes: int = Field(
+        10, ge=1, le=10080, description="How often the log's end is exported, signed, to audit/heads.jsonl."
+    )
+    execute_text: bool = Field(
+        False, description="Record the text of executed commands; else their SHA-256 only."
+    )
+
+
+class ExecuteSettings(Section):
+    """Commands that are run by the API."""
+
+    default_timeout: int = Field(30, ge=1, le=86400, description="Seconds, when a request names none.")
+    max_timeout: int = Field(3600, ge=1, le=86400, description="Seconds that a request may ask for.")
+    max_output_bytes: int = Field(
+        1048576, ge=1024, le=16777216, description="Of each output; what comes after is dropped, and said."
+    )
+
+
 class Settings(Section):
     """Every setting; the defaults serve on 127.0.0.1:8000 with local accounts."""
 
@@ -310,6 +334,8 @@ class Settings(Section):
     docker: DockerSettings = Field(default_factory=DockerSettings)
     culler: CullerSettings = Field(default_factory=CullerSettings)
     control: ControlSettings = Field(default_factory=ControlSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
+    execute: ExecuteSettings = Field(default_factory=ExecuteSettings)
     rules: tuple[RuleSettings, ...] = Field((), description="Other durations for some people or workspaces.")
     data_dir: FilePath = Field(Path("var"), description="Where the hub keeps its database, keys and logs.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

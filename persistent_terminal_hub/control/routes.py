@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from persistent_terminal_hub.control import operation_handlers, workspace_handlers
 from persistent_terminal_hub.control.me import HomeHandler, MeHandler
 
 Route = tuple[Any, ...]
@@ -11,4 +12,9 @@ Route = tuple[Any, ...]
 
 def routes() -> list[Route]:
     """Every resource."""
-    return [(r"", HomeHandler), (r"api/me", MeHandler)]
+    return [
+        (r"", HomeHandler),
+        (r"api/me", MeHandler),
+        *workspace_handlers.routes(),
+        *operation_handlers.routes(),
+    ]
