@@ -13,7 +13,17 @@ from typing import Any
 
 from jupyter_server_terminals.app import TerminalsExtensionApp
 
-from . import api, attach_tokens, hub_keys, names, pth_socket, stock_api, stream_start
+from . import (
+    api,
+    attach_tokens,
+    clone_routes,
+    execute_routes,
+    hub_keys,
+    names,
+    pth_socket,
+    stock_api,
+    stream_start,
+)
 from .attach_tokens import AttachTokens
 from .hub_keys import HubKeys
 from .manager import PersistentTerminalManager
@@ -69,6 +79,9 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
         serverapp.io_loop.add_callback(manager.link.start)
         serverapp.web_app.add_handlers(".*$", api.handlers(settings["base_url"]))
         serverapp.web_app.add_handlers(".*$", pth_socket.handlers(settings["base_url"]))
+        clone_routes.set_up(settings)
+        serverapp.web_app.add_handlers(".*$", execute_routes.handlers(settings["base_url"]))
+        serverapp.web_app.add_handlers(".*$", clone_routes.handlers(settings["base_url"]))
         serverapp.io_loop.add_callback(stream_start.start, settings)
     elif serverapp.terminals_enabled:
         serverapp.log.error("Terminals are not persistent: another terminal manager is in use.")
