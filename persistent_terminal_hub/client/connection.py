@@ -30,6 +30,7 @@ from persistent_terminal_hub.protocol.frames import HEADER
 from persistent_terminal_hub.protocol.messages import Ack, encode
 
 from .place import Place
+from .unlock_watch import UnlockWatch
 
 #: Nothing of the server's is larger: a data frame; one text frame is smaller.
 _MAX_FRAME: Final = MAX_OUTPUT + HEADER
@@ -141,6 +142,7 @@ class Connection:
         self._old: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
+        self._watch = UnlockWatch(url, self._opened, local=place.local, tls=tls, random=jitter)
 
     @property
     def state(self) -> State:
@@ -159,6 +161,7 @@ class Connection:
     async def stop(self) -> None:
         """Leave; the session goes on."""
         self.do(self.stream.stop(self.now))
+        self._watch.turn(False)
         if self._timer is not None:
             self._timer.cancel()
         for task in list(self._old):
@@ -187,6 +190,7 @@ class Connection:
                 self._drop()
             else:
                 self._handle(event)
+        self._watch.turn(self.state.name == "locked")
         self._arm()
         self._after()
 
@@ -205,6 +209,10 @@ class Connection:
                 return  # it arms itself again
             self._timer.cancel()
         self._timer = None if wake is None else self._loop.call_at(wake, self._tick)
+
+    def _opened(self) -> None:
+        """The workspace is not locked any more: attach now, at the place that was kept."""
+        self.do(self.stream.nudge(self.now))
 
     def _tick(self) -> None:
         self._timer = None

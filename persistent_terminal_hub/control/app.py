@@ -96,7 +96,7 @@ class Control:
         self.outbox = Outbox(data / "audit")
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pth-control")
         self._background: set[asyncio.Future[Any]] = set()
-        self.sealer = Sealer(FileKeys(self.keys.path / "sealing-keys.json"))
+        self.sealer = Sealer(FileKeys(self.keys.path / "sealing.json"))
         self.audit_log = AuditLog(database, FileKeys(self.keys.path / "audit-keys.json"))
         self.operations = OperationStore(database, self.sealer)
         self.table = Workspaces(database, self.operations)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from persistent_terminal_hub.keeper import log, process, secrets, spawn, wire
+from persistent_terminal_hub.keeper.lock_operations import Workspace, state_directory
 from persistent_terminal_hub.keeper.loop import READ, Loop
 from persistent_terminal_hub.keeper.operations import Operations
 from persistent_terminal_hub.keeper.service import Service
@@ -41,7 +42,9 @@ class Keeper:
         self.loop = Loop()
         self.sessions = Sessions(self.loop, self._announce, options.grace)
         self.sessions.bound = journals_bound()
-        operations = Operations(self.sessions, self._stats)
+        state = state_directory(self.runtime_dir, alone=options.alone)
+        workspace = Workspace(self.loop, state, self._announce)
+        operations = Operations(self.sessions, workspace, self._stats)
         path = self.runtime_dir / wire.SOCKET_NAME
         self.service = Service(self.loop, path, operations.serve, operations.forget)
         self._server_output = ServerOutput(self.loop)

@@ -15,6 +15,7 @@ from typing import Any
 from persistent_terminal_hub.keeper import process, wire
 from persistent_terminal_hub.keeper.journal import DEFAULT_CAPACITY
 from persistent_terminal_hub.keeper.lines import MAX_SEQ, SENTENCES, Lines
+from persistent_terminal_hub.keeper.lock_operations import LockOperations, Workspace
 from persistent_terminal_hub.keeper.service import Connection
 from persistent_terminal_hub.keeper.sessions import Refused, Sessions
 
@@ -29,11 +30,12 @@ MAX_ARGUMENTS = 1024
 Answer = dict[str, Any]
 
 
-class Operations:
+class Operations(LockOperations):
     """Serves frames of greeted connections."""
 
-    def __init__(self, sessions: Sessions, stats: Callable[[], Answer]) -> None:
+    def __init__(self, sessions: Sessions, workspace: Workspace, stats: Callable[[], Answer]) -> None:
         self._sessions = sessions
+        self._workspace = workspace
         self._stats = stats
         self._started = time.time()
         self._lines = Lines()
@@ -73,6 +75,7 @@ class Operations:
         for session in self._sessions:
             session.unsubscribe(connection)
             self._sessions.detach(session, connection)
+        self._workspace.clock.forget(connection)
 
     # -- the connection ------------------------------------------------------------------------------
     def op_hello(self, connection: Connection, fields: _Fields) -> Answer:

@@ -13,6 +13,7 @@ from persistent_terminal_hub.keeper.inputs import InputQueue, Verdict
 from persistent_terminal_hub.keeper.journal import Journal, Resize
 from persistent_terminal_hub.keeper.loop import READ, WRITE, Loop
 from persistent_terminal_hub.keeper.process import PtyProcess
+from persistent_terminal_hub.keeper.watching import Watches
 
 # What one session may read in one turn of the loop before the others have theirs.
 TURN_BYTES = 64 * 1024
@@ -91,6 +92,8 @@ class Session:
         self.bytes_in = 0
         self.input = InputQueue()
         self.attached: set[tuple[int, str]] = set()  # (connection, client)
+        self.watches = Watches(loop)
+        self.busy_since: Instant | None = None  # as seen whenever somebody asked
         self._wakes: dict[tuple[int, int], int] = {}  # (connection, subscription) -> eventfd
         self._subscriptions = 0
         self._refused = False
@@ -248,6 +251,7 @@ class Session:
             code if code >= 0 else None, -code if code < 0 else None, self.end_reason or "exited", now()
         )
         self.journal.mark_ended()
+        self.watches.clear()
         self.wake()
 
     def close(self) -> None:
@@ -262,6 +266,8 @@ class Session:
         running = self.exit is None
         foreground = self.process.foreground() if running else None
         attachment = now() if self.attached else self.attached_at
+        busy = running and ((foreground is not None and foreground != self.pid) or bool(self.watches))
+        self.busy_since = (self.busy_since or now()) if busy else None
         return {
             "id": self.id,
             "name": self.name,
@@ -284,7 +290,9 @@ class Session:
             "clocks": {"input": self.input_at, "output": self.output_at, "attachment": attachment},
             "foreground": foreground,
             "foreground_name": process.process_name(foreground),
-            "busy": foreground is not None and foreground != self.pid,
+            "busy": busy,
+            "busy_since": self.busy_since,
+            "watched": self.watches.info(),
             "exit": self.exit and self.exit._asdict(),
             "meta": self.meta,
         }

@@ -8,21 +8,29 @@ import traceback
 from http.client import responses
 from typing import Annotated, Any
 
-from jupyter_server.auth.decorator import authorized
+from jupyter_server.auth.decorator import allow_unauthenticated, authorized
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from tornado import web
 
+from persistent_terminal_hub.keeper.client import KeeperError
+
 from . import attach_tokens, names
 from .attach_tokens import AttachTokens
-from .errors import SessionError
+from .errors import SessionError, refusal
 from .manager import PersistentTerminalManager
+from .rules_clock import SETTING as RULES
+from .rules_clock import WorkspaceClock
+from .rules_wishes import check_wishes, keep_alive_seconds
 from .session import MAX_COLS, MAX_ROWS
+from .steering import is_steered
 
 #: Bytes of a request's body.
 MAX_BODY = 256 * 1024
 MAX_ENV = 200
+#: Why the hub may end a session.
+END_REASONS = frozenset({"ttl", "max_age", "terminated"})
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 
 # A NUL would end the string for the kernel.
@@ -30,7 +38,9 @@ Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$"
 Argument = Annotated[str, Field(max_length=32 * 1024, pattern=r"^[^\x00]*$")]
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """What the bodies of all requests share."""
+
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     @field_validator("name", check_fields=False)
@@ -39,7 +49,7 @@ class _Body(BaseModel):
         return None if value is None else names.check(value)
 
 
-class CreateSession(_Body):
+class CreateSession(Body):
     """The body of a POST; everything has a default."""
 
     name: str | None = None
@@ -48,6 +58,9 @@ class CreateSession(_Body):
     cols: int | None = Field(None, ge=2, le=MAX_COLS)
     rows: int | None = Field(None, ge=1, le=MAX_ROWS)
     argv: list[Argument] | None = Field(None, min_length=1, max_length=1024)
+    ttl: float | None = Field(None, alias="ttlSeconds", ge=0, le=1e9)
+    max_age: float | None = Field(None, alias="maxAgeSeconds", ge=0, le=1e9)
+    keep_alive: float | None = Field(None, alias="keepAlive", ge=0, le=1e9)
     shell: Text | None = None
 
     @field_validator("env")
@@ -68,7 +81,7 @@ class CreateSession(_Body):
         return self
 
 
-class RenameSession(_Body):
+class RenameSession(Body):
     """The body of a PATCH."""
 
     name: str
@@ -91,7 +104,7 @@ class SessionsHandler(APIHandler):
         if not self._finished and self.current_user:
             await self.sessions.ready()
 
-    def body(self, model: type[_Body]) -> Any:
+    def body(self, model: type[Body]) -> Any:
         """The request's body as `model`; an empty one counts as `{}`."""
         if len(self.request.body) > MAX_BODY:
             raise SessionError(413, f"The body is larger than {MAX_BODY} bytes.")
@@ -155,7 +168,13 @@ class SessionList(SessionsHandler):
     async def post(self) -> None:
         """Create a session."""
         body: CreateSession = self.body(CreateSession)
-        session = await self.sessions.create_session(**body.model_dump())
+        rules: WorkspaceClock = self.settings[RULES]
+        wishes = check_wishes(rules.rules, body.ttl, body.max_age)
+        fields = body.model_dump(exclude={"ttl", "max_age", "keep_alive"})
+        session = await self.sessions.create_session(**fields, meta=wishes)
+        if body.keep_alive is not None:
+            seconds = keep_alive_seconds(rules.rules, body.keep_alive)
+            await rules.watch(session.info, session.info.pid, seconds)
         self.set_header("Location", url_path_join(self.request.path, session.id))
         self.set_header("Cache-Control", "no-store")
         self.reply(session.model() | self._access(session.id), 201)
@@ -176,6 +195,21 @@ class SessionList(SessionsHandler):
 class SessionItem(SessionsHandler):
     """One session, by id or name."""
 
+    # The hub and the culler end a session also while the workspace is locked.
+    while_locked = "steer"
+    steer_action = "end"
+    _steered = False
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Find out who asks; who steers may end, and nothing else."""
+        self._steered = await is_steered(self, self.steer_action)
+        if not self._steered:
+            await super().prepare()
+        elif self.request.method != "DELETE":
+            raise SessionError(403, "This token is for ending a session only.")
+        else:
+            await self.sessions.ready()
+
     @web.authenticated
     @authorized
     async def get(self, key: str) -> None:
@@ -190,13 +224,36 @@ class SessionItem(SessionsHandler):
         body: RenameSession = self.body(RenameSession)
         self.reply((await self.sessions.rename(key, body.name)).model())
 
-    @web.authenticated
-    @authorized
+    @allow_unauthenticated
     async def delete(self, key: str) -> None:
         """End it if it runs, else forget it."""
-        await self.sessions.delete(key)
+        if self._steered:
+            await self._end_for_hub(key)
+        else:
+            deleting = self._delete(key)
+            if deleting is not None:  # else a redirect to the login
+                await deleting
         self.set_status(204)
         self.finish()
+
+    @web.authenticated
+    @authorized
+    async def _delete(self, key: str) -> None:
+        """As the user whom Jupyter knows."""
+        await self.sessions.delete(key)
+
+    async def _end_for_hub(self, key: str) -> None:
+        session = self.sessions.find(key)
+        reason = self.get_query_argument("reason", "terminated")
+        if reason not in END_REASONS:
+            raise SessionError(422, "`reason` is one of: " + ", ".join(sorted(END_REASONS)) + ".")
+        if not session.info.running:
+            raise SessionError(410, "This session has ended.")
+        clock: WorkspaceClock = self.settings[RULES]
+        try:
+            await clock.end(session.id, reason, f"Session {session.term_name} was ended by the hub.")
+        except (KeeperError, OSError) as error:
+            raise refusal(error) from error
 
 
 def handlers(base_url: str) -> list[tuple[str, type[SessionsHandler]]]:

@@ -7,33 +7,10 @@ import json
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from tornado.web import RequestHandler
-
-from persistent_terminal_hub.tokens import MAX_TOKEN, Purpose, TokenError
 
 from .api import SessionsHandler
 from .errors import SessionError
-from .hub_keys import SETTING, HubKeys
-
-#: Seconds that a steer token may be valid.
-STEER_LIFE = 60.0
-
-
-async def by_hub(handler: RequestHandler, action: str) -> bool:
-    """Whether the request has a steer token that allows this action."""
-    keys = handler.settings.get(SETTING)
-    scheme, _, token = handler.request.headers.get("Authorization", "").partition(" ")
-    if not isinstance(keys, HubKeys) or scheme.lower() != "bearer":
-        return False
-    if len(token) > MAX_TOKEN or token.count(".") != 2:
-        return False
-    try:
-        verified = await keys.verify(token.strip(), Purpose.STEER, max_lifetime=STEER_LIFE)
-    except TokenError:
-        return False
-    actions = verified.claims.get("actions")
-    return isinstance(actions, list) and action in actions
-
+from .steering import is_steered
 
 class Body(BaseModel):
     """A JSON body: unknown fields and wrong types are refused."""
@@ -52,7 +29,7 @@ class HubOrOwnerHandler(SessionsHandler):
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Find out who asks; Jupyter is not shown the hub's token, which it would take for one of its own."""
-        self._by_hub = await by_hub(self, self.action)
+        self._by_hub = await is_steered(self, self.action)
         if not self._by_hub:
             await super().prepare()
 

@@ -17,6 +17,11 @@ _STATUS = {
     "limit": 429,
     "ending": 503,
     "not_signalled": 409,
+    "not_watched": 422,
+    "not_locked": 409,
+    "used": 403,
+    "not_recorded": 503,
+    "unknown_op": 503,
 }
 
 

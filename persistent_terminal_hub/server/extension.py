@@ -19,8 +19,11 @@ from . import (
     clone_routes,
     execute_routes,
     hub_keys,
+    lock_setup,
     names,
+    own_keeper,
     pth_socket,
+    rules_setup,
     stock_api,
     stream_start,
 )
@@ -67,10 +70,18 @@ def _link_jupyter_server_extension(serverapp: Any) -> None:
 
 
 def _load_jupyter_server_extension(serverapp: Any) -> None:
-    """Add our API, and the notice if there is one."""
+    """Put the lock in front of the server, add our API, and the notice if there is one."""
     settings = serverapp.web_app.settings
     settings[hub_keys.SETTING] = HubKeys.from_environment()
     manager = settings.get("terminal_manager")
+    # Without terminals there is a lock nevertheless.
+    persistent = isinstance(manager, PersistentTerminalManager)
+    link = manager.link if persistent else own_keeper.link_of_workspace()
+    lock_setup.set_up(serverapp, link)
+    if link is not None:
+        rules_setup.set_up(serverapp, link, manager if persistent else None)
+    if link is not None and not persistent:
+        serverapp.io_loop.add_callback(link.start)
     if isinstance(manager, PersistentTerminalManager):
         manager.activity_times = settings["last_activity_times"]
         settings["persistent_terminals_link"] = manager.link

@@ -12,6 +12,7 @@ The face, for the manager and for the sockets (all on the event loop's thread):
 - ``link.attached(id, client)`` / ``link.detached(id, client)``: who is there;
 - ``link.input(id, client, seq, data, taken)``: hand input over, exactly once;
 - ``link.create``, ``resize``, ``rename``, ``signal``, ``end``, ``remove``: as the keeper's operations;
+- ``link.lock``, ``link.lock_now``, ``link.unlock``, ``link.present`` ...: see `keeper_lock`;
 - ``link.on_change(callback)``: be told what happens to sessions, whoever did it.
 """
 
@@ -156,6 +157,7 @@ class KeeperLink(KeeperRequests):
         # Events that come while the list is read are newer than the list: keep them until it is taken in.
         early: list[dict[str, Any]] = []
         await client.watch(early.append)
+        await self._learn_lock(client)
         ignore(client.send("configure", ended_kept=ENDED_KEPT))
         models = await client.list()
         known = {model["id"] for model in models}
@@ -214,6 +216,9 @@ class KeeperLink(KeeperRequests):
     # -- what the keeper tells -----------------------------------------------------------------------
     def _on_event(self, event: dict[str, Any]) -> None:
         kind = event.get("event")
+        if kind == "lock":
+            self._take_lock(event)
+            return
         if kind == "created":
             client = self._client
             if client is not None:

@@ -13,7 +13,7 @@ from persistent_terminal_hub.keeper.client import Subscription as KeeperSubscrip
 from persistent_terminal_hub.keeper.journal import Reader
 
 ChangeKind = Literal[
-    "created", "renamed", "resized", "attachment", "exited", "removed", "connected", "disconnected"
+    "created", "renamed", "resized", "attachment", "exited", "removed", "connected", "disconnected", "lock"
 ]
 
 
@@ -33,6 +33,8 @@ class Info:
     argv: list[str]
     cwd: str | None
     created: float
+    #: Of the system's monotonic clock, which the keeper shares.
+    created_monotonic: float
     epoch: int
     capacity: int
     cols: int
@@ -47,6 +49,10 @@ class Info:
     #: None while it runs; else `code`, `signal` (a number), `reason`, `at`.
     exit: dict[str, Any] | None = None
     busy: bool = False
+    #: Monotonic: since when it is busy without a pause that anybody saw.
+    busy_since: float | None = None
+    #: Processes it was asked to watch: `pid`, `seconds` left.
+    watched: list[dict[str, Any]] = field(default_factory=list)
     cwd_now: str | None = None
     foreground_name: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)
@@ -61,6 +67,7 @@ class Info:
             argv=list(model["argv"]),
             cwd=model["cwd"],
             created=float(model["created"][0]),
+            created_monotonic=float(model["created"][1]),
             epoch=int(model["epoch"]),
             capacity=int(model["capacity"]),
             cols=int(model["cols"]),
@@ -81,6 +88,9 @@ class Info:
         self.attached_at = _later(self.attached_at, clocks["attachment"])
         self.exit = model["exit"] or self.exit
         self.busy = bool(model["busy"])
+        since = model.get("busy_since")  # an older keeper does not say
+        self.busy_since = float(since[1]) if since else None
+        self.watched = list(model.get("watched") or ())
         self.cwd_now = model["cwd_now"]
         self.foreground_name = model["foreground_name"]
         self.meta = dict(model["meta"])

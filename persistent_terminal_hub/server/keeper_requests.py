@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 from typing import Any, NamedTuple
 
-from persistent_terminal_hub.keeper.client import Client, KeeperError, KeeperGone
+from persistent_terminal_hub.keeper.client import KeeperError, KeeperGone
 
 from .keeper_input import InputLine
+from .keeper_lock import LockRequests
 from .keeper_mirror import Info
 
 
@@ -23,11 +24,11 @@ class Attachment(NamedTuple):
     rows: int
 
 
-class KeeperRequests:
+class KeeperRequests(LockRequests):
     """The part of :class:`~.keeper_link.KeeperLink` that only sends requests; the rest keeps the state."""
 
     def __init__(self) -> None:
-        self._client: Client | None = None
+        super().__init__()
         self._sessions: dict[str, Info] = {}
         self._attached: set[tuple[str, str]] = set()
         self._lines: dict[tuple[str, str], InputLine] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,8 @@ class PersistentTerminalManager(TerminalManager):
         #: The web application's `last_activity_times`, when there is one: output nobody watches is activity.
         self.activity_times: dict[str, Any] | None = None
         self._creating = 0
+        #: What the rules say of a session, for the API; set before there is one.
+        self.life: Callable[[Info], dict[str, Any]] = lambda _info: {}
 
     # What stock code calls -------------------------------------------------------------------------
 
@@ -153,12 +155,14 @@ class PersistentTerminalManager(TerminalManager):
         shell: str | None = None,
         cols: int | None = None,
         rows: int | None = None,
+        meta: Mapping[str, Any] | None = None,
     ) -> PersistentPty:
         """Start a session; raises `SessionError` with the sentence for the person who asked."""
         await self.ready()
         fields = self._create_fields(
             name=name, cwd=cwd, env=env, argv=argv, shell=shell, cols=cols, rows=rows
         )
+        fields["meta"] = dict(meta or {})
         self._count_one_more()
         self._creating += 1
         try:
@@ -248,6 +252,7 @@ class PersistentTerminalManager(TerminalManager):
             return
         if change.kind == "created":
             session = self.by_id[info.id] = PersistentPty(self.link, info, self._on_output)
+            session.life = self.life
             if info.running:
                 self.terminals[info.name] = session
                 self.log.info("Session %s runs as process %d.", info.id, info.pid)

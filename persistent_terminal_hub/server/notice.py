@@ -12,7 +12,8 @@ from tornado.web import Application, OutputTransform
 _BODY = re.compile(rb"<body\b(?:[^>\"']|\"[^\"]*\"|'[^']*')*>", re.IGNORECASE)
 
 # It must not get in the way: the pointer goes through it, and it stands where JupyterLab shows nothing.
-_STYLE = (
+#: Also named by the lock page, which allows no other style attribute.
+STYLE = (
     "position:fixed;left:50%;bottom:2px;transform:translateX(-50%);z-index:2147483647;pointer-events:none;"
     "max-width:90vw;padding:1px 10px;border-radius:4px;background:#7a4a00;color:#fff;opacity:.92;"
     "font:12px/18px system-ui,sans-serif;white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
@@ -22,7 +23,7 @@ _STYLE = (
 def bar(notice: str) -> bytes:
     """The element that shows the notice."""
     text, attributes = html.escape(notice), 'role="note" aria-label="Notice"'
-    return f'<div id="pth-workspace-notice" {attributes} style="{_STYLE}">{text}</div>'.encode()
+    return f'<div id="pth-workspace-notice" {attributes} style="{STYLE}">{text}</div>'.encode()
 
 
 def insert(page: bytes, element: bytes) -> bytes | None:

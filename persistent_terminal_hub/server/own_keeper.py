@@ -36,6 +36,12 @@ def link(root_dir: str) -> KeeperLink:
     return KeeperLink(directory / wire.SOCKET_NAME, start)
 
 
+def link_of_workspace() -> KeeperLink | None:
+    """The connection to the keeper that started this server; None outside a workspace."""
+    told = os.environ.get("PTH_RUNTIME_DIR")
+    return KeeperLink(Path(told) / wire.SOCKET_NAME) if told else None
+
+
 def runtime_dir(root_dir: str) -> Path:
     """The directory of this server's keeper."""
     told = os.environ.get("PTH_RUNTIME_DIR")

@@ -24,6 +24,7 @@ from persistent_terminal_hub.protocol.server_stream import DEFAULT_LIMITS
 from . import attach_tokens
 from .attach_renewal import Renewal
 from .attach_tokens import AttachTokens, Person, Refused
+from .presence import is_owners_name
 from .pth_websocket import PthWebSocket
 from .stream import Streams
 from .stream_client import StreamClient, warn_once
@@ -176,6 +177,7 @@ class PthSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
             self.ws_connection.shut(Code.TRY_LATER, "Try again.")
             return
         client = self._client = self._streams.connect(self._session, self.ws_connection)
+        client.of_owner = is_owners_name(person.user)
         self._renewal = Renewal(self._tokens, self._session, person, client.tell, client.shut)
         client.on_token = self._renewal.presented
 
@@ -227,6 +229,18 @@ class PthSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
         self._known()
         self._come_in(self._person)
         self.on_frame(frame)
+
+    def shut_by_lock(self, code: int, reason: str) -> None:
+        """The workspace is locked: say it, and close. What a slow client has not taken is not sent."""
+        client = self._client
+        if self.ws_connection.busy:
+            self.ws_connection.drop()
+        elif client is None:
+            self._turn_away(Code(code), reason)  # also who waits for an answer to its token
+        elif code == Code.LOCKED:
+            client.lock(reason)
+        else:
+            client.shut(Code(code), reason)
 
     # What PthWebSocket tells ------------------------------------------------------------------------
 

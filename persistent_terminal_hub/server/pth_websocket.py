@@ -267,6 +267,10 @@ class PthWebSocket(WebSocketProtocol13):
             self._release()
         super().close(code, reason)
 
+    def drop(self) -> None:
+        """End it now, without a word; what waits is not sent."""
+        self._abort()
+
     def _abort(self) -> None:
         self._release()
         super()._abort()

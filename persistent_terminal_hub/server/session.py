@@ -114,6 +114,8 @@ class PersistentPty(PtyWithClients):
         self._resize_lost = False
         self.size_changed()
         self._tell_output = on_output
+        #: What the rules say of it, for the API.
+        self.life: Callable[[Info], dict[str, Any]] = lambda _info: {}
         self._ended = asyncio.Event()
         self._touched: datetime | None = None
         self._head = -1
@@ -175,6 +177,7 @@ class PersistentPty(PtyWithClients):
             "clients": info.attached if info.running else 0,
             "exit": exit_model(info),
             "bytes_out": self.subscription.reader.head,
+            **self.life(info),
         }
 
     # -- clients of the stock protocol ---------------------------------------------------------------

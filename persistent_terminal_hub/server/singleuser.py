@@ -7,6 +7,7 @@ version fails; a workspace must come back without a hub, so here it warns and go
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import Any
 
@@ -19,7 +20,9 @@ from jupyterhub.httpclient import fetch  # noqa: E402
 from jupyterhub.singleuser.extension import JupyterHubSingleUser  # noqa: E402
 
 from .auth import PatientIdentityProvider  # noqa: E402
+from .lock import SETTING  # noqa: E402
 
+_EXTENSION = "persistent_terminal_hub.server"
 _MODULE = "persistent_terminal_hub.server.singleuser"
 #: Seconds between attempts to reach the hub: doubled from the first to the last.
 _FIRST_WAIT, _LAST_WAIT = 2.0, 60.0
@@ -35,11 +38,32 @@ class PersistentSingleUser(JupyterHubSingleUser):
         """Where Jupyter Server finds this class again: this module, not the whole package."""
         return _MODULE
 
+    @classmethod
+    def make_serverapp(cls, **kwargs: Any) -> Any:
+        """Called first: our extension is part of this server, whatever files enable extensions."""
+        serverapp = super().make_serverapp(**kwargs)
+        serverapp.jpserver_extensions[_EXTENSION] = True
+        return serverapp
+
     def load_config_file(self) -> None:
         """Called once while starting: JupyterHub's configuration, with our check of who somebody is."""
         super().load_config_file()
         self.config.ServerApp.identity_provider_class = PatientIdentityProvider
         self.serverapp.update_config(self.config)
+
+    def initialize(self, args: Any = None) -> None:
+        """Called once while starting, after the configuration; other extensions may come later."""
+        super().initialize(args)
+        self.serverapp.io_loop.add_callback(self._check_lock)
+
+    def _check_lock(self) -> None:
+        """A workspace that could not be locked is not served. Runs before the first request is read."""
+        if os.environ.get("PTH_WORKSPACE_ID") and SETTING not in self.serverapp.web_app.settings:
+            self.log.critical(
+                "The server extension persistent_terminal_hub.server is not enabled, so nobody could lock "
+                "this workspace; the server ends. Look for it in ~/.jupyter and enable it again."
+            )
+            raise SystemExit(1)
 
     async def check_hub_version(self) -> None:
         """Called once while starting: begin the check, do not wait for it."""

@@ -18,6 +18,11 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from .cursor import Cursor
 from .keeper_link import Subscription
 from .manager import PersistentTerminalManager
+from .presence import SETTING as PRESENCE
+from .presence import Presence, is_owner
+from .rules_clock import SETTING as RULES
+from .rules_clock import WorkspaceClock
+from .rules_stock import LOOK, is_between_sequences, title_sequence
 from .session import MAX_COLS, MAX_ROWS, PersistentPty, Typist
 
 #: Bytes on the way to one client; beyond it the client lags, and costs nothing more.
@@ -46,6 +51,8 @@ class SessionSocket(TermSocket):
         self._responder = False
         self._in_flight = 0
         self._closing = False
+        self._title = ""  # a warning that waits for its place between two sequences
+        self._presence: Presence | None = None
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """Check the user and the name as the stock socket does, then upgrade."""
@@ -77,6 +84,11 @@ class SessionSocket(TermSocket):
         self._subscription = session.link.subscribe(session.id, self.pump)
         self._cursor = Cursor(self._subscription.reader, session.history)
         self._cursor.set_quiet(not self._responder)
+        if is_owner(self.current_user):
+            self._presence = self.settings.get(PRESENCE)
+        clock: WorkspaceClock | None = self.settings.get(RULES)
+        for notice in clock.greeting(session.id) if clock is not None else ():
+            self._title = notice.message
         self.pump()
 
     def set_responder(self, responder: bool) -> None:
@@ -98,8 +110,18 @@ class SessionSocket(TermSocket):
             text = cursor.next(reader, MESSAGE)
             if text:
                 self._send(["stdout", text])
+        if self._title and not self._closing and cursor.at_head(reader):
+            tail = reader.read(max(reader.floor, reader.head - LOOK))
+            if tail.end == cursor.offset and is_between_sequences(tail.data):
+                title, self._title = title_sequence(self._title), ""
+                self._send(["stdout", title])
         if not session.info.running and not self._closing and cursor.at_head(reader):
             self._say_ended()
+
+    def show_title(self, text: str) -> None:
+        """Show a warning as the terminal's title, as soon as that tears nothing."""
+        self._title = text
+        self.pump()
 
     async def on_message(self, message: str | bytes) -> None:  # type: ignore[override]
         """Take one message of the client."""
@@ -115,8 +137,11 @@ class SessionSocket(TermSocket):
         if kind == "stdin" and len(command) > 1 and isinstance(command[1], str):
             session.typed(self)
             self._update_activity()
+            data = command[1].encode("utf-8", "replace")
+            if self._presence is not None:
+                self._presence.typed(data)
             # Waits only when too much input waits for the program; then this client is not read further.
-            await typist.write(command[1].encode("utf-8", "replace"))
+            await typist.write(data)
         elif kind == "set_size":
             size = _size(command)
             if size is not None:

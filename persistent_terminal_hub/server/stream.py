@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 from persistent_terminal_hub.keeper.journal import Reader
@@ -129,6 +129,8 @@ class SessionRoom:
     def input(self, client: StreamClient, seq: int, data: bytes) -> None:
         """Hand input to the keeper."""
         self._link.input(self.session, client.name, seq, data, client.taken)
+        if client.of_owner:  # after the key is on its way
+            self._streams.typed(data)
 
     def keyframe(self, client: StreamClient, near: int) -> None:
         """A client needs one."""
@@ -194,6 +196,8 @@ class SessionRoom:
         )
         responder = self.attachments.responder == client.name
         client.admit(mode=request.mode, input_ack=input_ack, responder=responder)
+        for message in self._streams.greeting(self.session):
+            client.tell(message)
         if self._exit is not None:
             client.end(self._exit)
 
@@ -253,6 +257,11 @@ class SessionRoom:
             for client in members:
                 client.shut(Code.ENDED, "The session has ended.")
 
+    def tell_all(self, message: Message) -> None:
+        """Something for every person here."""
+        for client in list(self._members.values()):
+            client.tell(message)
+
     def shut_all(self, code: Code, reason: str) -> None:
         """Close every connection."""
         for client in list(self._inside):
@@ -281,6 +290,9 @@ class Streams:
         self._loop = asyncio.get_running_loop()
         self._pump = Pump(self._loop)
         self._rooms: dict[str, SessionRoom] = {}
+        #: Called with what an owner types; and who says what a client that attaches must know.
+        self.typed: Callable[[bytes], None] = lambda _data: None
+        self.greeting: Callable[[str], Iterable[Message]] = lambda _session: ()
         link.on_change(self._changed)
 
     def find(self, key: str) -> str | None:
@@ -306,6 +318,12 @@ class Streams:
         if room is None:
             room = self._rooms[session] = SessionRoom(self, session)
         return StreamClient(room, transport, self._pump, self._loop, self.limits)
+
+    def notice(self, session: str | None, message: Message) -> None:
+        """Tell everybody attached to a session, or (None) to any."""
+        for room in list(self._rooms.values()):
+            if session in (None, room.session):
+                room.tell_all(message)
 
     def _changed(self, change: Change) -> None:
         room = None if change.info is None else self._rooms.get(change.info.id)

@@ -130,6 +130,7 @@ class StreamClient:
     ) -> None:
         self.name = ""  # the client's id, once it said it
         self.closed = False
+        self.of_owner = True  # else what is typed is no presence of the owner
         self.on_token: Callable[[str], None] | None = None  # the client proves itself again
         self._room = room
         self._transport = transport

@@ -14,6 +14,10 @@ from .attachments import Attachments
 from .keeper_link import Info, KeeperError, KeeperGone
 from .keyframe import KeyframeMaker
 from .manager import PersistentTerminalManager
+from .presence import SETTING as PRESENCE
+from .presence import Presence
+from .rules_clock import SETTING as RULES
+from .rules_clock import WorkspaceClock
 from .stream import Streams
 
 log = logging.getLogger(__name__)
@@ -36,12 +40,20 @@ def size_policy() -> SizePolicy:
 class StreamService:
     """The streams of the manager's sessions."""
 
-    def __init__(self, manager: PersistentTerminalManager) -> None:
+    def __init__(
+        self,
+        manager: PersistentTerminalManager,
+        presence: Presence | None = None,
+        clock: WorkspaceClock | None = None,
+    ) -> None:
         self.manager = manager
         self.link = manager.link
         self.maker = KeyframeMaker.detect()
         self._policy = size_policy()
         self.streams = Streams(self.link, self.maker, self._attachments, self._former)
+        if presence is not None and clock is not None:
+            self.streams.typed = presence.typed
+            self.streams.greeting = clock.greeting
         metrics.SessionStates(lambda: self.link.sessions.values()).register()
 
     def _attachments(self, info: Info) -> Attachments:
@@ -70,7 +82,9 @@ async def start(settings: dict[str, Any]) -> None:
     # stops every terminal for tens of milliseconds.
     gc.collect()
     gc.freeze()
-    service = settings[SETTING] = StreamService(settings["terminal_manager"])
+    service = settings[SETTING] = StreamService(
+        settings["terminal_manager"], settings.get(PRESENCE), settings.get(RULES)
+    )
     if await service.ready():
         try:
             stats = await service.link.stats()

@@ -31,6 +31,7 @@ class KeeperProcess:
     def __init__(self, directory: Path) -> None:
         self.runtime = directory / "run"
         self.runtime.mkdir(mode=0o700)
+        self.state = directory / "state"
         self.socket = self.runtime / "keeper.sock"
         self.log_path = directory / "keeper.log"
         self.popen: subprocess.Popen[bytes] | None = None
@@ -46,7 +47,13 @@ class KeeperProcess:
         return self.log_path.read_text()
 
     def start(self, *server: str, grace: float = 1.0, env: dict[str, str] | None = None) -> None:
-        full = {**os.environ, "PTH_RUNTIME_DIR": str(self.runtime), "PYTHONPATH": str(ROOT), **(env or {})}
+        full = {
+            **os.environ,
+            "PTH_RUNTIME_DIR": str(self.runtime),
+            "PTH_STATE_DIR": str(self.state),
+            "PYTHONPATH": str(ROOT),
+            **(env or {}),
+        }
         command = [sys.executable, "-m", "persistent_terminal_hub.keeper", "--grace", str(grace), "--"]
         with self.log_path.open("ab") as log:
             self.popen = subprocess.Popen([*command, *(server or ("sleep", "1000"))], env=full, stderr=log)

@@ -44,6 +44,7 @@ class Process:
         env = {
             **os.environ,
             "PTH_RUNTIME_DIR": str(self.runtime),
+            "PTH_STATE_DIR": str(self.runtime),
             "PYTHONPATH": str(ROOT),
             "OUT": str(self.out),
         }
@@ -99,7 +100,12 @@ def test_a_shutdown_on_purpose_ends_the_keeper_and_a_crash_does_not(keeper: Proc
 
 
 def test_a_command_that_does_not_exist(keeper: Process, tmp_path: Path) -> None:
-    env = {**os.environ, "PTH_RUNTIME_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    env = {
+        **os.environ,
+        "PTH_RUNTIME_DIR": str(tmp_path),
+        "PTH_STATE_DIR": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+    }
     command = [sys.executable, "-m", "persistent_terminal_hub.keeper", "--", "/no/such"]
     done = subprocess.run(command, env=env, capture_output=True, timeout=10)
     assert done.returncode == 127
@@ -151,7 +157,8 @@ def test_sighup_restarts_the_server(keeper: Process) -> None:
 
 
 def test_a_log_that_nobody_reads_stops_neither_keeper_nor_server(keeper: Process) -> None:
-    env = {**os.environ, "PTH_RUNTIME_DIR": str(keeper.runtime), "PYTHONPATH": str(ROOT)}
+    state = str(keeper.runtime)
+    env = {**os.environ, "PTH_RUNTIME_DIR": state, "PTH_STATE_DIR": state, "PYTHONPATH": str(ROOT)}
     script = f"head -c 1000000 /dev/zero | tr '\\0' x >&2; echo done >{keeper.out}; exit 0"
     command = [sys.executable, "-m", "persistent_terminal_hub.keeper", "--", "sh", "-c", script]
     read_end, write_end = os.pipe()

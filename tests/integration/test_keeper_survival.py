@@ -44,6 +44,13 @@ def test_garbage_harms_nobody(keeper: KeeperProcess) -> None:
         "on",
         "name",
         "cwd",
+        "jti",
+        "exp",
+        "at",
+        "count",
+        "pid",
+        "max",
+        "reason",
     ]
     ops = client.keeper["ops"]
     for _ in range(300):
@@ -64,6 +71,9 @@ def test_garbage_harms_nobody(keeper: KeeperProcess) -> None:
                     0,
                     10**30,
                     1.5,
+                    float("nan"),
+                    float("inf"),
+                    os.getpid(),
                     "",
                     "x" * 300,
                     "\ud800",
@@ -121,7 +131,7 @@ def test_other_users_are_turned_away(keeper: KeeperProcess) -> None:
 
 def test_two_keepers_do_not_share_a_socket(keeper: KeeperProcess) -> None:
     command = [sys.executable, "-m", "persistent_terminal_hub.keeper", "--", "true"]
-    env = {**os.environ, "PTH_RUNTIME_DIR": str(keeper.runtime)}
+    env = {**os.environ, "PTH_RUNTIME_DIR": str(keeper.runtime), "PTH_STATE_DIR": str(keeper.state)}
     done = subprocess.run(command, env=env, capture_output=True, timeout=10)
     assert done.returncode == 1 and b"another keeper serves" in done.stderr
     keeper.connect()
