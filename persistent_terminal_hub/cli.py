@@ -43,6 +43,7 @@ def check_config(file: Path | None, serving: bool) -> None:
     Reads FILE, else the file that PTH_CONFIG names, else none, and the environment.
     """
     from persistent_terminal_hub import settings as model
+    from persistent_terminal_hub.config.callbacks import note_on_callbacks
     from persistent_terminal_hub.config.text import to_yaml
 
     try:
@@ -56,6 +57,8 @@ def check_config(file: Path | None, serving: bool) -> None:
             click.echo(f"warning: {warning}", err=True)
     if refused:
         _fail(refused)
+    if note := note_on_callbacks(loaded.settings):
+        click.echo(f"note: {note}", err=True)
 
 
 @main.command()
@@ -109,6 +112,24 @@ def rotate_keys(config: Path | None, compromised: bool) -> None:
     from persistent_terminal_hub.hub.rotate_keys import rotate
 
     raise SystemExit(rotate(config, compromised))
+
+
+@main.command()
+@click.argument("target", required=False, metavar="[USER/WORKSPACE]")
+@click.option("--all", "all_", is_flag=True, help="All of mine, of USER/, or everybody's (administrators).")
+@click.option("--hub", metavar="URL", help="The hub's address; else PTH_HUB_URL.")
+def lock(target: str | None, all_: bool, hub: str | None) -> None:
+    """Lock a workspace now: nobody sees it until its owner proves a fresh login. What runs in it goes on.
+
+    Without an argument: my default workspace, or the one that this terminal is in. The token comes from
+    PTH_TOKEN or from ~/.config/persistent-terminal-hub/token, which only you may read.
+    Exit status: 0 locked; 1 some do not answer yet (the hub goes on asking); 255 it failed.
+    """
+    try:
+        from persistent_terminal_hub.client.lock_command import run
+    except ModuleNotFoundError as error:
+        _fail([f"{error.name} is missing. Install it with: pip install 'persistent-terminal-hub[client]'"])
+    raise SystemExit(run(target, all_=all_, hub=hub))
 
 
 @main.command("keep-alive")

@@ -311,7 +311,7 @@ class VaultSettings(Section):
     )
     engine: Literal["kv", "transit"] = Field(
         "kv",
-        description="`kv`: Vault holds the keys (version 2 of the engine); `transit`: it wraps those in a file.",
+        description="`kv`: Vault holds the keys (KV version 2); `transit`: it wraps those in a file.",
     )
     mount: str = Field("secret", min_length=1, description="Where that engine is mounted.")
     name: str = Field(
@@ -328,7 +328,7 @@ class SecretsSettings(Section):
 
     key_source: Literal["file", "env", "vault"] = Field(
         "file",
-        description="`file`: one made in the data directory; `env`: `PTH_SEALING_KEYS`; `vault`: HashiCorp Vault.",
+        description="`file`: one in the data directory; `env`: `PTH_SEALING_KEYS`; `vault`: HashiCorp Vault.",
     )
     vault: VaultSettings = Field(default_factory=VaultSettings, description="HashiCorp Vault.")
 
@@ -339,6 +339,30 @@ class UsageSettings(Section):
     sample_seconds: int = Field(60, ge=5, le=3600, description="Seconds between two measurements.")
     keep_days: int = Field(
         365, ge=8, le=3650, description="By the hour so long; by ten minutes a week, by the minute a day."
+    )
+
+
+class AuditSettings(Section):
+    """What was done by whom: how long it is kept, and what of it."""
+
+    retention_days: int = Field(
+        365, ge=0, le=36500, description="Records are removed after so many days; 0: never."
+    )
+    head_minutes: int = Field(
+        10, ge=1, le=10080, description="How often the log's end is exported, signed, to audit/heads.jsonl."
+    )
+    execute_text: bool = Field(
+        False, description="Record the text of executed commands; else their SHA-256 only."
+    )
+
+
+class ExecuteSettings(Section):
+    """Commands that are run by the API."""
+
+    default_timeout: int = Field(30, ge=1, le=86400, description="Seconds, when a request names none.")
+    max_timeout: int = Field(3600, ge=1, le=86400, description="Seconds that a request may ask for.")
+    max_output_bytes: int = Field(
+        1048576, ge=1024, le=16777216, description="Of each output; what comes after is dropped, and said."
     )
 
 
@@ -355,6 +379,8 @@ class Settings(Section):
     control: ControlSettings = Field(default_factory=ControlSettings)
     secrets: SecretsSettings = Field(default_factory=SecretsSettings)
     usage: UsageSettings = Field(default_factory=UsageSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
+    execute: ExecuteSettings = Field(default_factory=ExecuteSettings)
     rules: tuple[RuleSettings, ...] = Field((), description="Other durations for some people or workspaces.")
     data_dir: FilePath = Field(Path("var"), description="Where the hub keeps its database, keys and logs.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ REAL_PARTS = {
     "postgres": "PostgreSQL",
 }
 REQUIRE_ALL = "PTH_TEST_REQUIRE_ALL"
+SKIPPED_FILES = "pth_skipped_files"
 
 
 class RanForReal:
@@ -63,8 +65,17 @@ class RanForReal:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Make a successful run fail when something required was skipped."""
+        told = getattr(session.config, "workeroutput", None)
+        if told is not None:  # one of several processes (pytest-xdist): the one that reports decides
+            told[SKIPPED_FILES] = self.skipped_files
+            return
         if self.required and not self.complete and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take over what a process saw: reports of tests reach us anyway, skipped files do not."""
+        self.skipped_files.update(getattr(node, "workeroutput", {}).get(SKIPPED_FILES, {}))
 
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

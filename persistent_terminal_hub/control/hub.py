@@ -86,7 +86,10 @@ class Hub:
         body: dict[str, Any] = {"user_options": dict(options)}
         if display_name and name:
             body["display_name"] = display_name
-        answer = await self._send("POST", _server(owner, name), token, body, fine=(201, 202, 400))
+        answer = await self._send("POST", _server(owner, name), token, body, fine=(201, 202, 400, 500))
+        if answer.status_code == 500:
+            why = _message(answer) or "the hub's log says why."
+            raise ApiError(409, f"The workspace did not start: {why}", reason="Start failed")
         if answer.status_code == 400:
             # "already running" and "pending" are no failures; other refusals say why.
             message = _message(answer)
@@ -117,7 +120,7 @@ class Hub:
         await self._send("PATCH", _server(owner, name), token, {"display_name": display_name})
 
     async def put(self, owner: str, name: str, options: Mapping[str, Any], token: str, display: str) -> None:
-        """Make the hub's record of a named server without starting it."""
+        """Make the hub's record of a named server, but do not start it. ApiError 409 if there is one."""
         body = {"display_name": display, "user_options": dict(options)}
         await self._send("PUT", _server(owner, name), token, body, fine=(200, 201, 204))
 

@@ -6,7 +6,7 @@ import os
 import threading
 from pathlib import Path
 
-from persistent_terminal_hub.sealing import KeySource, Sealer, SealingError
+from persistent_terminal_hub.sealing import KeySource, SealingError
 from persistent_terminal_hub.sealing_keys import ENVIRONMENT, EnvironmentKeys, FileKeys
 from persistent_terminal_hub.settings import Settings
 
@@ -46,17 +46,24 @@ def _vault(settings: Settings) -> KeySource:
     return FileKeys(key_file(settings), TransitWrapper(place))
 
 
-class LateSealer:
-    """The sealer, made when it is first needed: a service without its keys still serves everything else."""
+class LateKeys:
+    """The keys, reached when they are first needed: a service without them still serves everything else."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._sealer: Sealer | None = None
+        self._source: KeySource | None = None
 
-    def get(self) -> Sealer:
-        """Blocks; raises SealingError, and tries again the next time."""
+    def current(self) -> tuple[str, bytes]:
+        """See `sealing.KeySource`. Blocks; raises SealingError, and tries again the next time."""
+        return self._keys().current()
+
+    def key(self, key_id: str) -> bytes:
+        """See `sealing.KeySource`."""
+        return self._keys().key(key_id)
+
+    def _keys(self) -> KeySource:
         with self._lock:
-            if self._sealer is None:
-                self._sealer = Sealer(key_source(self._settings))
-            return self._sealer
+            if self._source is None:
+                self._source = key_source(self._settings)
+            return self._source

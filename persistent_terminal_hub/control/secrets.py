@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from persistent_terminal_hub.control.database import Database
 from persistent_terminal_hub.control.errors import ApiError
-from persistent_terminal_hub.control.models import Secret
+from persistent_terminal_hub.control.models import IdempotentRequest, Operation, Secret
 from persistent_terminal_hub.sealing import Sealer, SealingError, Tampered, UnknownKey
 from persistent_terminal_hub.secret_names import MAX_SECRETS, MAX_TOTAL, MAX_VALUE
 
@@ -57,11 +57,9 @@ Mark = tuple[str, str, float]
 
 
 class SecretStore:
-    """See the module. `sealer` may raise SealingError, as long as the keys cannot be reached."""
+    """See the module. Raises SealingError as long as the sealer's keys cannot be reached."""
 
-    def __init__(
-        self, database: Database, sealer: Callable[[], Sealer], clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, database: Database, sealer: Sealer, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._sealer = sealer
         self._clock = clock
@@ -78,7 +76,7 @@ class SecretStore:
         """Set it; whether it is new. Raises ApiError 413 or 429, SealingError."""
         if len(value) > MAX_VALUE:
             raise ApiError(413, f"A secret has at most {MAX_VALUE} bytes; nothing was stored.")
-        sealer, scope = self._sealer(), scope_of(workspace)
+        sealer, scope = self._sealer, scope_of(workspace)
 
         def work(session: Session) -> bool:
             # Before sealing: whoever removes an old key waits for us, or we see the new one.
@@ -113,10 +111,6 @@ class SecretStore:
         return self._delete(
             Secret.owner == owner, Secret.workspace == scope_of(workspace), Secret.name == name
         )
-
-    def forget_workspace(self, owner: str, workspace: str) -> None:
-        """The workspace is deleted: what was for it alone goes with it."""
-        self._delete(Secret.owner == owner, Secret.workspace == scope_of(workspace))
 
     def bundle(self, owner: str, workspace: str) -> Bundle:
         """What one workspace gets. Raises SealingError when the keys cannot be reached."""
@@ -162,7 +156,7 @@ class SecretStore:
         return bool(self._database.run(lambda session: session.execute(statement).rowcount))  # type: ignore[attr-defined]
 
     def _open(self, row: Secret) -> bytes:
-        return self._sealer().open(
+        return self._sealer.open(
             row.envelope, owner=_owner(row.owner), purpose=_purpose(row.workspace, row.name)
         )
 
@@ -212,13 +206,25 @@ def when_unused(database: Database, key_id: str, forget: Callable[[], None]) -> 
 
     def work(session: Session) -> bool:
         writing(session, alone=True)
-        envelopes = session.scalars(select(Secret.envelope))
-        if any(envelope.split(".")[1:2] == [key_id] for envelope in envelopes):
+        if any(_sealed_with(envelope) == key_id for envelope in _all_envelopes(session)):
             return False
         forget()
         return True
 
     return database.run(work)
+
+
+def _all_envelopes(session: Session) -> Iterator[str]:
+    """Secrets, and what lives for a day at most: tokens of operations, answers to repeated requests."""
+    yield from session.scalars(select(Secret.envelope))
+    yield from session.scalars(select(Operation.sealed).where(Operation.sealed != ""))
+    for answer in session.scalars(select(IdempotentRequest.answer)):
+        sealed = answer.get("body") if isinstance(answer, dict) else None
+        yield from (part for part in sealed if isinstance(part, str)) if isinstance(sealed, list) else ()
+
+
+def _sealed_with(envelope: str) -> str:
+    return envelope.partition(".")[2].partition(".")[0]
 
 
 def writing(session: Session, *, alone: bool = False) -> None:

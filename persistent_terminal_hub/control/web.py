@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import traceback
+from collections.abc import Awaitable, Callable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from jupyterhub.services.auth import HubOAuthenticated
@@ -15,7 +17,12 @@ from pydantic.alias_generators import to_camel
 from tornado.web import HTTPError, RequestHandler
 
 from persistent_terminal_hub.control.errors import ApiError
+from persistent_terminal_hub.control.idempotency import HEADER, Answer
 from persistent_terminal_hub.control.rights import Action, Caller, may
+
+if TYPE_CHECKING:
+    from persistent_terminal_hub.control.app import Control
+from persistent_terminal_hub.sealing import SealingError
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +65,7 @@ class ApiHandler(HubOAuthenticated, RequestHandler):
     caller: Caller
     #: Bytes that this resource takes.
     max_body = MAX_BODY
+    _audited = False
 
     def set_default_headers(self) -> None:
         """Nothing of an API belongs into a frame, a cache or a search engine."""
@@ -162,6 +170,55 @@ class ApiHandler(HubOAuthenticated, RequestHandler):
             403, f"You may not {action.value} this workspace.", "Ask its owner or an administrator."
         )
 
+    # -- once, and written down ------------------------------------------------------------------------
+    @property
+    def control(self) -> Control:
+        """What all handlers work with."""
+        control: Control = self.settings["control"]
+        return control
+
+    async def once(self, work: Callable[[], Awaitable[Answer]]) -> None:
+        """Answer a POST with what `work` makes; with an Idempotency-Key, the same answer each time."""
+        key = self.request.headers.get(HEADER)
+        if key is None:
+            answer = await work()
+            self.reply(answer.body, answer.status)
+            return
+
+        async def sealed() -> Answer:
+            made = await work()
+            # Answers may hold tokens and outputs: the database gets neither in the clear.
+            return Answer(made.status, control.seal_answer(self.caller.name, plain(made.body)))
+
+        control = self.control
+        route = f"{self.request.method} {hashlib.sha256(self.request.path.encode()).hexdigest()}"
+        answer = await control.idempotent.once(
+            control.blocking, self.caller.name, route, key, self.request.body, sealed
+        )
+        self.reply(control.open_answer(self.caller.name, answer.body), answer.status)
+
+    async def audit(self, what: str, on: str, result: str = "ok", **fields: object) -> None:
+        """Write down what was done; before it is answered."""
+        self._audited = True
+        await self.control.record(
+            who=self.caller.name, what=what, on=on, origin=self.origin, result=result, **fields
+        )
+
+    def on_finish(self) -> None:
+        """Refused changes are written down, too."""
+        status = self.get_status()
+        caller = getattr(self, "caller", None)
+        if self.request.method in ("GET", "HEAD", "OPTIONS") or caller is None or self._audited:
+            return
+        if status < 400:
+            return
+        path = self.request.path.removeprefix(self.control.place.prefix)
+        refused = self.control.record(
+            who=caller.name, what="api.refused", on=path, origin=self.origin,
+            method=self.request.method, result="refused", code=status,
+        )  # fmt: skip
+        self.control.background(refused)
+
     # -- out -----------------------------------------------------------------------------------------------
     def reply(self, value: Any, status: int = 200) -> None:
         """Send JSON: a `Reply`, a list of them, or plain values."""
@@ -211,6 +268,8 @@ def as_api_error(error: BaseException | None, status: int) -> ApiError:
     """What a client is told of an exception."""
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, SealingError):
+        return ApiError(503, str(error), "Ask an administrator.", retry_after=30)
     if isinstance(error, HTTPError):
         text = error.log_message or ""
         if status == 405:

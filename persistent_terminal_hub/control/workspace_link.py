@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,7 +27,7 @@ class WorkspaceLink:
         self._hub = hub
         self._keys = keys
         self._hub_id = hub_id
-        self._addresses: dict[tuple[str, str], str] = {}
+        self._entries: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._asked = float("-inf")
         self._client = httpx.AsyncClient(
             timeout=SECONDS, limits=httpx.Limits(max_connections=200, max_keepalive_connections=20)
@@ -46,14 +46,21 @@ class WorkspaceLink:
         action: str,
         *,
         actor: str,
+        token: str = "",
         body: Any = None,
         seconds: float = SECONDS,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """The JSON of an answer (None for 204). Raises ApiError: the workspace's own, 409, or 503."""
+        """The JSON of an answer (None for 204). Raises ApiError: the workspace's own, 409, or 503.
+
+        With `token` the caller asks, with the caller's own rights and locked out by a lock; else the hub
+        does, for `action`.
+        """
         url = await self._url(owner, name, path)
+        auth = self._auth(owner, name, [action], actor, token)
         try:
             answer = await self._client.request(
-                method, url, headers=self._auth(owner, name, [action], actor), json=body, timeout=seconds
+                method, url, headers={**(headers or {}), **auth}, json=body, timeout=seconds
             )
         except httpx.HTTPError:
             self.forget(owner, name)
@@ -62,11 +69,12 @@ class WorkspaceLink:
 
     @asynccontextmanager
     async def stream(
-        self, owner: str, name: str, path: str, action: str, *, actor: str, body: Any, seconds: float
-    ) -> AsyncIterator[httpx.Response]:
+        self, owner: str, name: str, path: str, action: str, *, actor: str, token: str, body: Any,
+        seconds: float,
+    ) -> AsyncIterator[httpx.Response]:  # fmt: skip
         """An answer that comes bit by bit; `seconds` without any of it end the wait."""
         url = await self._url(owner, name, path)
-        headers = self._auth(owner, name, [action], actor)
+        headers = self._auth(owner, name, [action], actor, token)
         try:
             async with self._client.stream(
                 "POST", url, headers=headers, json=body, timeout=seconds
@@ -81,29 +89,37 @@ class WorkspaceLink:
 
     def forget(self, owner: str, name: str) -> None:
         """It was started or stopped, or does not answer: ask the hub where it is the next time."""
-        self._addresses.pop((owner, name), None)
+        self._entries.pop((owner, name), None)
+
+    async def entry(self, owner: str, name: str) -> Mapping[str, Any]:
+        """What the hub says of one that runs: `address`, `container`; empty if it does not run."""
+        stale = time.monotonic() - self._asked > ADDRESS_SECONDS
+        if stale or (owner, name) not in self._entries:
+            entries = await self._hub.running()
+            self._asked = time.monotonic()
+            self._entries = {
+                (str(entry.get("user")), str(entry.get("workspace", ""))): entry
+                for entry in entries
+                if entry.get("address") and not entry.get("pending")
+            }
+        return self._entries.get((owner, name), {})
 
     async def _url(self, owner: str, name: str, path: str) -> str:
         return f"{await self._address(owner, name)}/persistent-terminals/api/{path}"
 
     async def _address(self, owner: str, name: str) -> str:
-        stale = time.monotonic() - self._asked > ADDRESS_SECONDS
-        if stale or (owner, name) not in self._addresses:
-            entries = await self._hub.running()
-            self._asked = time.monotonic()
-            self._addresses = {
-                (str(entry.get("user")), str(entry.get("workspace", ""))): str(entry["address"]).rstrip("/")
-                for entry in entries
-                if entry.get("address") and not entry.get("pending")
-            }
-        address = self._addresses.get((owner, name))
-        if address is None:
+        entry = await self.entry(owner, name)
+        if not entry:
             raise ApiError(
                 409, f"The workspace {owner}/{name} does not run.", "Start it first.", reason="Not running"
             )
-        return address
+        return str(entry["address"]).rstrip("/")
 
-    def _auth(self, owner: str, name: str, actions: Sequence[str], actor: str) -> dict[str, str]:
+    def _auth(
+        self, owner: str, name: str, actions: Sequence[str], actor: str, own: str = ""
+    ) -> dict[str, str]:
+        if own:
+            return {"Authorization": f"token {own}"}
         token = issue(
             self._keys.signing(),
             Purpose.STEER,

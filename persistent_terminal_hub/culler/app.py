@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from persistent_terminal_hub import policy
-from persistent_terminal_hub.config.rules import rules_for
+from persistent_terminal_hub.audit import Outbox
+from persistent_terminal_hub.config.rules import rules_for, rules_in_workspace
 from persistent_terminal_hub.culler.cycle import Culler
 from persistent_terminal_hub.culler.http import Http
 from persistent_terminal_hub.culler.hub_api import HubApi
@@ -24,14 +25,15 @@ from persistent_terminal_hub.culler.leftovers import LeftoverWatch
 from persistent_terminal_hub.culler.log import DecisionLog
 from persistent_terminal_hub.culler.workspaces import TOKEN_SECONDS, Sign, Workspaces
 from persistent_terminal_hub.policy import Rules
+from persistent_terminal_hub.rules_file import rules_hash
 from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
 from persistent_terminal_hub.signing_keys import KeyStore
 from persistent_terminal_hub.tokens import Purpose, issue
 
 #: How much of an interval the questions of a cycle are spread over.
 SPREAD = 0.25
-#: The keys are read again so often: the hub rotates them.
-KEYS_SECONDS = 30.0
+#: A hub that is starting is asked again so soon.
+HUB_AGAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +59,10 @@ def place_of(environ: Mapping[str, str]) -> Place:
 
 def signer(keys: KeyStore, hub_id: str) -> Sign:
     """Signs `steer` tokens with the hub's present key."""
-    read_at = -KEYS_SECONDS
-    key = None
 
     def sign(workspace_id: str, actions: Sequence[str]) -> str:
-        nonlocal read_at, key
-        if key is None or time.monotonic() - read_at >= KEYS_SECONDS:
-            key, read_at = keys.signing(), time.monotonic()
         return issue(
-            key,
+            keys.signing(),
             Purpose.STEER,
             issuer=f"hub:{hub_id}",
             audience=f"workspace:{workspace_id}",
@@ -77,21 +74,30 @@ def signer(keys: KeyStore, hub_id: str) -> Sign:
     return sign
 
 
+def key_store(settings: Settings) -> KeyStore:
+    """The hub's keys, to sign with; the hub itself replaces them."""
+    return KeyStore(settings.data_dir.expanduser().absolute() / "keys", max_age=0)
+
+
 def build(settings: Settings, place: Place, http: Http, log: DecisionLog) -> Culler:
     """Everything put together."""
     culler = settings.culler
     hub = HubApi(http, place.api_url, place.api_token)
-    keys = KeyStore(settings.data_dir.expanduser().absolute() / "keys")
-    workspaces = Workspaces(http, signer(keys, place.hub_id), float(culler.timeout_seconds))
+    sign = signer(key_store(settings), place.hub_id)
+    workspaces = Workspaces(http, sign, float(culler.timeout_seconds))
 
     def rules(user: str, groups: frozenset[str], name: str) -> Rules:
         return rules_for(settings, user, groups, name)
+
+    def told(user: str, groups: frozenset[str], name: str) -> Rules:
+        return rules_in_workspace(settings, user, groups, name)
 
     return Culler(
         hub,
         workspaces,
         LeftoverWatch(hub, rules, policy.decide, log, culler.dry_run),
         rules,
+        told,
         rules_hash,
         policy.decide,
         log,
@@ -124,14 +130,16 @@ async def run(culler: Culler, interval: float, log: DecisionLog, verbose: bool) 
             first = False
             reason = f"{tally.reached} of {tally.workspaces} workspaces answered"
             log.line("cycle", reason=reason, seconds=round(tally.seconds, 3), actions=tally.actions)
-        left = interval - (time.monotonic() - began)
+        pause = min(interval, HUB_AGAIN_SECONDS) if culler.hub_is_away else interval
+        left = pause - (time.monotonic() - began)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(ending), max(left, 0.1))
 
 
 async def serve(settings: Settings, place: Place) -> None:
     """Build and run."""
-    log = DecisionLog(settings.culler.dry_run)
+    outbox = Outbox(settings.data_dir.expanduser().absolute() / "audit")
+    log = DecisionLog(settings.culler.dry_run, audit=outbox.record)
     http = Http(settings.culler.concurrency)
     try:
         await run(

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from persistent_terminal_hub.culler.http import NoAnswer
@@ -34,6 +35,7 @@ from persistent_terminal_hub.policy import (
 #: Workspaces that are stopped at the same time: each keeps the hub and the engine busy for seconds.
 STOPS_AT_ONCE = 4
 
+Do = Callable[[], Awaitable[Said]]
 Decide = Callable[[WorkspaceFacts, Rules, float], Sequence[Action]]
 
 
@@ -73,6 +75,8 @@ class Culler:
     workspaces: Workspaces
     leftovers: LeftoverWatch
     rules_for: RulesFor
+    #: The same as the workspace itself has to know them.
+    rules_told: RulesFor
     hash_of: Callable[[Rules], str]
     decide: Decide
     log: DecisionLog
@@ -85,6 +89,11 @@ class Culler:
     stops: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STOPS_AT_ONCE))
     _noted: dict[str, Noted] = field(default_factory=dict)
     _hub_away: str = ""
+
+    @property
+    def hub_is_away(self) -> bool:
+        """Whether the last cycle found no hub."""
+        return bool(self._hub_away)
 
     async def run_once(self) -> Tally:
         """One cycle. Without the hub nothing is asked and nothing happens."""
@@ -116,8 +125,8 @@ class Culler:
         for gone in self._noted.keys() - present:
             del self._noted[gone]
 
-    async def _worker(self, queue: object, pause: float, tally: Tally) -> None:
-        for workspace in queue:  # type: ignore[attr-defined]
+    async def _worker(self, queue: Iterator[Workspace], pause: float, tally: Tally) -> None:
+        for workspace in queue:
             if pause:
                 await asyncio.sleep(random.uniform(0, pause))  # noqa: S311  (jitter)
             try:
@@ -133,7 +142,7 @@ class Culler:
             return
         tally.reached += 1
         rules = self.rules_for(workspace.user, workspace.groups, workspace.name)
-        await self._send_rules(workspace, rules, look.rules_hash)
+        await self._send_rules(workspace, look.rules_hash)
         actions = self.decide(look.facts, rules, self.clock())
         self._note_kept(workspace, look.facts, rules, actions)
         stops = [action for action in actions if isinstance(action, Stop)]
@@ -144,29 +153,32 @@ class Culler:
                 await self._warn(workspace, action)
             elif isinstance(action, Lock):
                 tally.actions += 1
-                await self._do(workspace, "lock", action.reason, self.workspaces.lock(workspace, action.reason))
+                lock = partial(self.workspaces.lock, workspace, action.reason)
+                await self._do(workspace, "lock", action.reason, lock)
             elif isinstance(action, EndSession):
                 tally.actions += 1
-                ending = self.workspaces.end_session(workspace, action.session, action.code)
-                await self._do(workspace, "end_session", action.reason, ending, session=action.session)
+                end = partial(self.workspaces.end_session, workspace, action.session, action.code)
+                await self._do(workspace, "end_session", action.reason, end, session=action.session)
         if stops:
             tally.actions += 1
             await self._stop(workspace, rules, stops[0].reason)
 
     async def _warn(self, workspace: Workspace, warn: Warn) -> None:
-        doing = self.workspaces.warn(workspace, warn.code, warn.seconds, warn.reason)
-        await self._do(workspace, "warn", warn.reason, doing, code=warn.code, seconds=round(warn.seconds))
+        show = partial(self.workspaces.warn, workspace, warn.code, warn.seconds, warn.reason)
+        await self._do(workspace, "warn", warn.reason, show, code=warn.code, seconds=round(warn.seconds))
 
     async def _do(
-        self, workspace: Workspace, action: str, reason: str, doing: Awaitable[Said], **more: object
+        self,
+        workspace: Workspace,
+        action: str,
+        reason: str,
+        do: Do,
+        **more: object,
     ) -> None:
         if self.dry_run:
-            close = getattr(doing, "close", None)
-            if close:
-                close()  # a coroutine that is never awaited
             self._line(workspace, action, reason, result="not done", **more)
             return
-        said = await doing
+        said = await do()
         result = "done" if said.ok else f"failed, tried again in the next cycle: {said.detail}"
         self._line(workspace, action, reason, result=result, **more)
 
@@ -191,8 +203,9 @@ class Culler:
                 result = done if answer.ok else f"failed, tried again in the next cycle: {answer.sentence()}"
         self._line(workspace, "stop", reason, result=result)
 
-    async def _send_rules(self, workspace: Workspace, rules: Rules, reported: str) -> None:
+    async def _send_rules(self, workspace: Workspace, reported: str) -> None:
         """Rules change with the settings and with groups; the workspace's own clock has to know."""
+        rules = self.rules_told(workspace.user, workspace.groups, workspace.name)
         ours = self.hash_of(rules)
         noted = self._note(workspace)
         if reported == ours or noted.rules == (ours, reported):

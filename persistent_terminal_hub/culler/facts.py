@@ -21,9 +21,10 @@ class BadFacts(ValueError):
 
 
 def facts_of(model: object, taken: float) -> tuple[WorkspaceFacts, str]:
-    """Facts of a running workspace as it answered at `taken` (the asker's monotonic clock), and its rules' hash.
+    """Facts of a running workspace, and the hash of its rules.
 
-    Raises BadFacts. What a newer workspace says beyond this is ignored.
+    `taken`: when it was asked, on the asker's monotonic clock. Raises BadFacts. What a newer
+    workspace says beyond this is ignored.
     """
     top = _mapping(model, "the answer")
     entries = top.get("sessions", [])
@@ -40,6 +41,8 @@ def facts_of(model: object, taken: float) -> tuple[WorkspaceFacts, str]:
         since_presence=_seconds(top, "since_presence"),
         since_connected=_seconds(top, "since_connected"),
         busy=_flag(top, "busy"),
+        busy_for=_seconds(top, "busy_for", 0.0),
+        since_busy=_optional(top, "since_busy"),
         locked=_flag(top, "locked"),
         sessions=sessions,
         warned=_warned(top),

@@ -5,6 +5,7 @@ An orphan runs, so it may hold sessions: it is never stopped or removed here.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: The hub could not take an orphan over: it is asked again so much later.
 ADOPT_AGAIN_SECONDS = 600.0
+#: After a lost database every workspace is an orphan; each adoption is a start, and the cycle waits for them.
+ADOPTIONS_IN_A_CYCLE = 4
 
 
 @dataclass
@@ -54,6 +57,7 @@ class LeftoverWatch:
 
     async def _orphans(self, orphans: Sequence[Orphan]) -> None:
         seen, self._seen = self._seen, {}
+        due: list[Orphan] = []
         for orphan in orphans:
             key = (orphan.user, orphan.name)
             said = orphan.reason
@@ -63,8 +67,10 @@ class LeftoverWatch:
                 result = f"left alone: {said}" if said else "adopted next, if it stays so"
                 self._line(orphan, "orphan", reason, container=orphan.container, result=result)
             if orphan.adoptable and key in seen and self.clock() >= self._adopt_at.get(key, 0.0):
-                self._adopt_at[key] = self.clock() + ADOPT_AGAIN_SECONDS
-                await self._adopt(orphan)
+                due.append(orphan)
+        some = due[:ADOPTIONS_IN_A_CYCLE]
+        self._adopt_at |= {(each.user, each.name): self.clock() + ADOPT_AGAIN_SECONDS for each in some}
+        await asyncio.gather(*map(self._adopt, some))
         self._adopt_at = {key: at for key, at in self._adopt_at.items() if key in self._seen}
 
     async def _adopt(self, orphan: Orphan) -> None:

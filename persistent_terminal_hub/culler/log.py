@@ -11,6 +11,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+#: What is also written to the audit outbox: what takes something from somebody, or gives it back.
+AUDITED = frozenset({"stop", "remove", "adopt", "lock", "end_session"})
+
 
 def to_console(line: str) -> None:
     """Print a line at once."""
@@ -21,11 +24,19 @@ def to_console(line: str) -> None:
 class DecisionLog:
     """Writes the lines."""
 
-    def __init__(self, dry_run: bool, write: Callable[[str], None] = to_console) -> None:
+    def __init__(
+        self,
+        dry_run: bool,
+        write: Callable[[str], None] = to_console,
+        audit: Callable[..., object] | None = None,
+    ) -> None:
         self._dry_run = dry_run
         self._write = write
+        self._audit = audit
 
-    def line(self, action: str, *, user: str = "", workspace: str = "", reason: str = "", **more: Any) -> None:
+    def line(
+        self, action: str, *, user: str = "", workspace: str = "", reason: str = "", **more: Any
+    ) -> None:
         """Write one. `workspace` is the server name; `result` in `more` says what became of it."""
         entry: dict[str, Any] = {
             # For people who read it; nothing is computed from the wall clock.
@@ -38,3 +49,11 @@ class DecisionLog:
         if self._dry_run:
             entry["dryRun"] = True
         self._write(json.dumps(entry, ensure_ascii=False))
+        if self._audit is not None and not self._dry_run and action in AUDITED:
+            self._audit(
+                who="service:culler",
+                what=f"workspace.{action}",
+                on=f"{user}/{workspace}",
+                result=str(more.get("result", "")),
+                reason=reason,
+            )

@@ -20,10 +20,19 @@ from persistent_terminal_hub.policy import Rules, WorkspaceFacts
 #: How long a token is good for; one is signed for each request.
 TOKEN_SECONDS = 60.0
 
-Why = Literal["", "pending", "no address", "timeout", "refused", "broken", "locked", "busy", "denied", "unreadable"]
+Why = Literal[
+    "", "pending", "no address", "timeout", "refused", "broken", "locked", "busy", "denied", "unreadable"
+]
 
 #: What an HTTP status of the facts route means.
-_REFUSALS: dict[int, Why] = {401: "denied", 403: "denied", 423: "locked", 429: "busy", 502: "busy", 503: "busy"}
+_REFUSALS: dict[int, Why] = {
+    401: "denied",
+    403: "denied",
+    423: "locked",
+    429: "busy",
+    502: "busy",
+    503: "busy",
+}
 
 
 class Sign(Protocol):
@@ -66,9 +75,13 @@ class Workspaces:
         """Its facts. They count as taken when the question was sent: the answer can only be younger."""
         taken = self._clock()
         if workspace.pending:
-            return Look(WorkspaceFacts(taken, "pending"), why="pending", detail=f"pending {workspace.pending}")
+            return Look(
+                WorkspaceFacts(taken, "pending"), why="pending", detail=f"pending {workspace.pending}"
+            )
         if workspace.address is None:
-            return Look(WorkspaceFacts(taken, "unreachable"), why="no address", detail="the hub names no address")
+            return Look(
+                WorkspaceFacts(taken, "unreachable"), why="no address", detail="the hub names no address"
+            )
         unreachable = WorkspaceFacts(taken, "unreachable")
         try:
             # Without `no_track_activity` the question itself would count as activity.

@@ -19,11 +19,15 @@ from nativeauthenticator.orm import UserInfo
 from oauthenticator.generic import GenericOAuthenticator
 from tornado.httpclient import HTTPClientError
 from tornado.web import HTTPError
-from traitlets import Bool, Integer, Unicode
+from traitlets import Bool, Integer, List, Unicode
 
 from persistent_terminal_hub.hub.account_pages import account_handlers
-from persistent_terminal_hub.hub.handlers import OwnHandlers, Route
+from persistent_terminal_hub.hub.handlers import Route
 from persistent_terminal_hub.hub.login_throttle import LoginThrottle
+from persistent_terminal_hub.hub.reauth import ReauthMixin
+from persistent_terminal_hub.hub.reauth_methods import ReauthMethod
+from persistent_terminal_hub.hub.reauth_oidc import OidcMethod
+from persistent_terminal_hub.hub.subjects import Subjects
 from persistent_terminal_hub.hub.user_names import WorkspacesStopFirst
 
 #: The account that the first run creates.
@@ -42,7 +46,7 @@ WRONG_PASSWORD = "Wrong user name or password."  # noqa: S105
 NOT_APPROVED = "Your account waits for an administrator's approval. Try again once it has been given."
 
 
-class LocalAuthenticator(WorkspacesStopFirst, OwnHandlers, NativeAuthenticator):
+class LocalAuthenticator(ReauthMixin, WorkspacesStopFirst, NativeAuthenticator):
     """Accounts of this hub. An administrator's approval is the allow-list: nothing else lets anybody in.
 
     Of nativeauthenticator it uses the table of accounts (bcrypt hashes) and the list of common passwords.
@@ -244,14 +248,41 @@ def _hand_out(password: str, pipe: str) -> None:
     print(f"First administrator: user {FIRST_ADMIN}, password {password}", file=sys.stderr, flush=True)
 
 
-class OAuth2Authenticator(WorkspacesStopFirst, OwnHandlers, GenericOAuthenticator):
+class OAuth2Authenticator(ReauthMixin, WorkspacesStopFirst, GenericOAuthenticator):
     """An identity provider by OAuth 2.0 or OpenID Connect. Nobody is allowed until the settings name them."""
 
     provider_name = Unicode("the identity provider", help="What sentences call it.").tag(config=True)
+    issuer = Unicode(help="The provider's issuer, if its ID tokens can prove a fresh login.").tag(config=True)
+    jwks_url = Unicode(help="Where that issuer publishes its keys.").tag(config=True)
+    id_token_algorithms = List(Unicode(), help="How it signs ID tokens.").tag(config=True)
 
-    def get_handlers(self, app: Any) -> list[Route]:
-        """Called by the hub at its start: the provider's login, and our own pages."""
-        return [*super().get_handlers(app), *self.own_handlers()]
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.subjects = Subjects(self.data.oidc_subjects)
+
+    def proves_fresh_login(self) -> bool:
+        """Whether a login there can unlock a workspace."""
+        return bool(self.issuer and self.jwks_url and self.id_token_algorithms)
+
+    def reauth_methods(self) -> list[ReauthMethod]:
+        """Called once: the provider's own login comes first."""
+        oidc: list[ReauthMethod] = [OidcMethod(self)] if self.proves_fresh_login() else []
+        return [*oidc, *super().reauth_methods()]
+
+    async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
+        """Called by the hub for each login: remembers which subject the name is."""
+        login = await super().get_authenticated_user(handler, data)
+        if login is not None and self.issuer:
+            subject = login["auth_state"][self.user_auth_state_key].get("sub")
+            if isinstance(subject, str) and subject:
+                self.subjects.remember(login["name"], self.issuer, subject)
+        return login
+
+    def delete_user(self, user: Any) -> Any:
+        """Called before a user is deleted; raises when that is refused."""
+        answer = super().delete_user(user)
+        self.subjects.forget(user.name)
+        return answer
 
     def user_info_to_username(self, user_info: dict[str, Any]) -> str:
         """Called at each login with what the provider says about the person."""

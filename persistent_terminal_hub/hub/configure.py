@@ -237,6 +237,10 @@ def _authenticator(c: Any, settings: Settings, data: DataDir) -> None:
     oauth.token_url = endpoints.token_url
     oauth.userdata_url = endpoints.userdata_url
     oauth.provider_name = oauth.login_service = name
+    if preset_of(auth.provider).proves_fresh_login:
+        oauth.issuer = endpoints.issuer
+        oauth.jwks_url = endpoints.jwks_url
+        oauth.id_token_algorithms = list(endpoints.id_token_algorithms)
     oauth.username_claim = auth.username_claim
     oauth.scope = list(auth.scopes)
     oauth.client_id = auth.client_id

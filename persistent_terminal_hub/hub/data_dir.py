@@ -40,6 +40,7 @@ class DataDir:
         self.backend_file = self.path / "backend"
         self.lock_file = self.path / "lock"
         self.discovery_cache = self.path / "oidc-discovery.json"
+        self.oidc_subjects = self.path / "oidc-subjects.json"
         self.keys = self.path / "keys"
         self.audit = self.path / "audit"
         self.logs = self.path / "logs"

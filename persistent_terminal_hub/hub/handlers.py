@@ -7,9 +7,12 @@ from typing import Any
 from jupyterhub.auth import Authenticator
 from traitlets import Instance
 
-from persistent_terminal_hub.hub import jwks
+from persistent_terminal_hub.audit import Outbox
+from persistent_terminal_hub.hub import jwks, lock_routes
 from persistent_terminal_hub.hub.data_dir import DataDir
+from persistent_terminal_hub.hub.lock_push import LockSender
 from persistent_terminal_hub.hub.service_routes import service_handlers
+from persistent_terminal_hub.hub.unlock import HubTokens
 from persistent_terminal_hub.settings import Settings
 from persistent_terminal_hub.signing_keys import DAY, KeyStore
 
@@ -24,8 +27,11 @@ def key_store(settings: Settings, data: DataDir) -> KeyStore:
 
 def extra_handlers(settings: Settings, data: DataDir) -> list[Route]:
     """Routes below /hub that do not depend on how people log in."""
+    keys, outbox = key_store(settings, data), Outbox(data.audit)
+    sender = LockSender(HubTokens(keys, data.hub_id()))
     return [
-        (jwks.ROUTE, jwks.JwksHandler, {"keys": key_store(settings, data)}),
+        (jwks.ROUTE, jwks.JwksHandler, {"keys": keys}),
+        (lock_routes.ROUTE, lock_routes.LockHandler, {"sender": sender, "outbox": outbox}),
         *service_handlers(),
     ]
 
@@ -35,6 +41,11 @@ class OwnHandlers(Authenticator):
 
     pth_settings = Instance(Settings, (), help="The settings of the hub.").tag(config=True)
 
+    @property
+    def data(self) -> DataDir:
+        """The hub's data directory."""
+        return DataDir(self.pth_settings.data_dir)
+
     def own_handlers(self) -> list[Route]:
         """`extra_handlers` of this hub."""
-        return extra_handlers(self.pth_settings, DataDir(self.pth_settings.data_dir))
+        return extra_handlers(self.pth_settings, self.data)

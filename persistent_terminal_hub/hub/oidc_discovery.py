@@ -6,12 +6,13 @@ import json
 import logging
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from persistent_terminal_hub.hub.data_dir import write_private
+from persistent_terminal_hub.hub.oidc_keys import usable_algorithms
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,10 @@ class Endpoints:
     userdata_url: str
     #: Set when the cache had to do.
     warning: str = ""
+    #: Where its keys are, and how it signs ID tokens; empty when it does not say. Logins need neither,
+    #: proofs of a fresh login do.
+    jwks_url: str = ""
+    id_token_algorithms: tuple[str, ...] = ()
 
 
 def well_known_url(issuer: str) -> str:
@@ -49,7 +54,7 @@ def read_document(issuer: str, document: Any) -> Endpoints:
     said = str(document.get("issuer", ""))
     if said.rstrip("/") != issuer.rstrip("/"):
         raise DiscoveryError(f"{where} calls its issuer {said!r}: write auth.issuer exactly so.")
-    urls = []
+    urls: list[str] = []
     for key in ("authorization_endpoint", "token_endpoint", "userinfo_endpoint"):
         url = document.get(key)
         if not isinstance(url, str) or not url:
@@ -58,7 +63,13 @@ def read_document(issuer: str, document: Any) -> Endpoints:
             )
         _require_safe(url, f"the {key} in {where}")
         urls.append(url)
-    return Endpoints(said, *urls)
+    endpoints = Endpoints(said, urls[0], urls[1], urls[2])
+    keys = document.get("jwks_uri")
+    if not isinstance(keys, str) or not keys:
+        return endpoints
+    _require_safe(keys, f"the jwks_uri in {where}")
+    algorithms = usable_algorithms(document.get("id_token_signing_alg_values_supported"))
+    return replace(endpoints, jwks_url=keys, id_token_algorithms=algorithms)
 
 
 def _require_safe(url: str, what: str) -> None:
@@ -106,10 +117,7 @@ def _from_cache(issuer: str, cache: Path, why: str) -> Endpoints:
             f"{url} {why}, and nothing is known from an earlier start: check auth.issuer and the network, "
             "then retry."
         ) from None
-    return Endpoints(
-        endpoints.issuer,
-        endpoints.authorize_url,
-        endpoints.token_url,
-        endpoints.userdata_url,
-        f"{url} {why}: using what it said last time. Logins fail until the provider is back.",
+    return replace(
+        endpoints,
+        warning=f"{url} {why}: using what it said last time. Logins fail until the provider is back.",
     )

@@ -191,7 +191,6 @@ class OrphansHandler(EngineHandler):
         ]
         self.answer({"orphans": orphans, "stopped": stopped})
 
-
     def _groups(self, name: str) -> list[str]:
         user = self.find_user(name)
         return [group.name for group in user.orm_user.groups] if user else []
@@ -201,7 +200,7 @@ class AdoptHandler(EngineHandler):
     """`POST …/orphans/adopt`: gives an orphan its record back and takes it over."""
 
     async def post(self) -> None:
-        """200 `{"state": "running"}` when the hub watches it again; 202 `recorded` when its owner must start it.
+        """200 `{"state": "running"}`: the hub watches it again; 202 `recorded`: its owner must start it.
 
         Starting adopts the running container (see `spawner_start`), so sessions go on. When the hub may not
         start it now (the owner's login has expired, a limit is reached), the record is there and the owner's

@@ -16,6 +16,8 @@ from jupyter_server_terminals.app import TerminalsExtensionApp
 from . import (
     api,
     attach_tokens,
+    clone_routes,
+    execute_routes,
     hub_keys,
     lock_setup,
     names,
@@ -93,6 +95,9 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
             secrets_routes.set_up(serverapp, manager)
             usage_routes.set_up(serverapp, manager)
         serverapp.web_app.add_handlers(".*$", pth_socket.handlers(settings["base_url"]))
+        clone_routes.set_up(settings)
+        serverapp.web_app.add_handlers(".*$", execute_routes.handlers(settings["base_url"]))
+        serverapp.web_app.add_handlers(".*$", clone_routes.handlers(settings["base_url"]))
         serverapp.io_loop.add_callback(stream_start.start, settings)
     elif serverapp.terminals_enabled:
         serverapp.log.error("Terminals are not persistent: another terminal manager is in use.")

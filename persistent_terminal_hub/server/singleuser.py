@@ -22,6 +22,7 @@ from jupyterhub.singleuser.extension import JupyterHubSingleUser  # noqa: E402
 from .auth import PatientIdentityProvider  # noqa: E402
 from .lock import SETTING  # noqa: E402
 
+_EXTENSION = "persistent_terminal_hub.server"
 _MODULE = "persistent_terminal_hub.server.singleuser"
 #: Seconds between attempts to reach the hub: doubled from the first to the last.
 _FIRST_WAIT, _LAST_WAIT = 2.0, 60.0
@@ -36,6 +37,13 @@ class PersistentSingleUser(JupyterHubSingleUser):
     def get_extension_package(cls) -> str:
         """Where Jupyter Server finds this class again: this module, not the whole package."""
         return _MODULE
+
+    @classmethod
+    def make_serverapp(cls, **kwargs: Any) -> Any:
+        """Called first: our extension is part of this server, whatever files enable extensions."""
+        serverapp = super().make_serverapp(**kwargs)
+        serverapp.jpserver_extensions[_EXTENSION] = True
+        return serverapp
 
     def load_config_file(self) -> None:
         """Called once while starting: JupyterHub's configuration, with our check of who somebody is."""

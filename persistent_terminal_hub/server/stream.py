@@ -128,9 +128,9 @@ class SessionRoom:
 
     def input(self, client: StreamClient, seq: int, data: bytes) -> None:
         """Hand input to the keeper."""
-        if client.of_owner:
-            self._streams.typed(data)
         self._link.input(self.session, client.name, seq, data, client.taken)
+        if client.of_owner:  # after the key is on its way
+            self._streams.typed(data)
 
     def keyframe(self, client: StreamClient, near: int) -> None:
         """A client needs one."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import layers, metrics, metrics_server, report
+from . import layers, metrics, metrics_culler, metrics_server, report
 from .collect import Bench, Plan, Results
 from .peers import PEERS, Ours
 from .work import BenchError, Work
@@ -36,6 +36,7 @@ STEPS: tuple[tuple[tuple[str, ...], float, Callable[[Bench], None]], ...] = (
     (("ctrl_c",), 3, metrics.ctrl_c),
     (("stalled_rss", "stalled_job"), 8, metrics_server.stalled),
     (("idle_rss", "idle_cpu"), 4, metrics_server.idle),
+    (metrics_culler.METRICS, 3, metrics_culler.culler),
 )
 LAYERS_SHARE = 6
 

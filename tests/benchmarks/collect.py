@@ -119,6 +119,11 @@ class Bench:
         self.verbose = False
 
     @property
+    def kinds(self) -> list[type[Peer]]:
+        """Every peer of this run, running or not."""
+        return list(self._kinds)
+
+    @property
     def left(self) -> float:
         """Seconds until the whole run must be over."""
         return self._end - time.monotonic()

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ SIZES = (250, 500, 1000)
 SESSIONS = 10
 CYCLES = 3
 HUB_ID = "0123456789ab"
+COMMAND = (sys.executable, "-m", "tests.benchmarks.culler_cycle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def measure(count: int, *, proxy: str = "", cycles: int = CYCLES) -> Figures:
         if proxy:
             target(port)
         done = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.culler_cycle", "--measure", str(port), folder, str(cycles)],
+            [*COMMAND, "--measure", str(port), folder, str(cycles)],
             cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         if done.returncode:
@@ -86,10 +88,10 @@ def _settings(folder: str):  # type: ignore[no-untyped-def]
 
 
 def _hash(folder: str) -> str:
-    from persistent_terminal_hub.config.rules import rules_for
-    from persistent_terminal_hub.culler.app import rules_hash
+    from persistent_terminal_hub.config.rules import rules_in_workspace
+    from persistent_terminal_hub.rules_file import rules_hash
 
-    return rules_hash(rules_for(_settings(folder), "user-0", frozenset(), ""))
+    return rules_hash(rules_in_workspace(_settings(folder), "user-0", frozenset(), ""))
 
 
 async def _measured(port: int, folder: str, cycles: int) -> dict[str, float]:
@@ -131,10 +133,10 @@ def through_proxy(binary: str):  # type: ignore[no-untyped-def]
         process.append(
             subprocess.Popen(
                 [binary, *argv, "--default-target", f"http://127.0.0.1:{target}", "--log-level", "error"],
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         )
-        import socket
 
         for _ in range(100):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -172,7 +174,9 @@ async def _push(count: int) -> dict[str, float]:
             )  # fmt: skip
             seen[int(number)] = facts_of(json.loads(self.request.body), time.monotonic())
 
-    server = httpserver.HTTPServer(web.Application([(r"/facts/([0-9]+)", Receive)], log_function=lambda _: None))
+    server = httpserver.HTTPServer(
+        web.Application([(r"/facts/([0-9]+)", Receive)], log_function=lambda _: None)
+    )
     server.listen(0, "127.0.0.1")
     port = next(iter(server._sockets.values())).getsockname()[1]
     posts = [
@@ -208,7 +212,9 @@ async def _push(count: int) -> dict[str, float]:
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--proxy", action="store_true", help="ask through configurable-http-proxy")
     parser.add_argument("--push", action="store_true", help="measure receiving signed pushes")
     parser.add_argument("--measure", nargs=3, metavar=("PORT", "FOLDER", "CYCLES"), help=argparse.SUPPRESS)

@@ -65,7 +65,8 @@ class Fake(asyncio.Protocol):
             close = b"connection: close" in head.lower()
             self.transport.write(
                 b"HTTP/1.1 200 OK\r\nServer: fake-fleet\r\nContent-Type: application/json\r\n"
-                b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+                b"Content-Length: %d\r\n%s\r\n%s"
+                % (len(body), b"Connection: close\r\n" if close else b"", body)
             )
             if close:
                 self.transport.close()

@@ -22,6 +22,9 @@ METRICS: Final[dict[str, str]] = {
     "idle_rss": "MiB",
     "idle_cpu": "%",
     "ctrl_c": "ms",
+    "culler_cycle": "s",
+    "culler_rss": "MiB",
+    "culler_requests": "count",
 }
 
 
@@ -79,6 +82,9 @@ TARGETS: Final = (
     Target("idle_rss", 0.5, at_most=True),
     Target("idle_cpu", 1.0, at_most=True),
     Target("ctrl_c", 300, at_most=True),
+    Target("culler_cycle", 10, at_most=True),
+    Target("culler_rss", 64, at_most=True),
+    Target("culler_requests", 1010, at_most=True),
 )
 
 

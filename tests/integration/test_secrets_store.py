@@ -31,8 +31,7 @@ def keys(tmp_path: Path) -> FileKeys:
 
 @pytest.fixture
 def store(database: Database, keys: FileKeys) -> SecretStore:
-    sealer = Sealer(keys)
-    return SecretStore(database, lambda: sealer)
+    return SecretStore(database, Sealer(keys))
 
 
 def change(database: Database, name: str, how: Callable[[str], str]) -> None:
@@ -59,7 +58,7 @@ def test_scopes_and_versions(store: SecretStore) -> None:
     store.put("a", None, "T", b"changed")
     after = store.versions(places)
     assert {place for place in places if before[place] != after[place]} == {("a", "gpu"), ("a", "other")}
-    store.forget_workspace("a", "gpu")
+    assert store.delete("a", "gpu", "ONLY")
     assert store.bundle("a", "gpu").values == {"T": b"changed"}
     assert store.delete("a", "", "T") and not store.delete("a", "", "T")
     assert [(info.name, info.workspace) for info in store.infos("a")] == [("T", None)]
@@ -107,7 +106,7 @@ def test_rotation_beside_writers_loses_nothing(
     stop, last, errors = threading.Event(), {f"N{number}": b"0" for number in range(10)}, []
 
     def write(mine: int) -> None:
-        own = SecretStore(database, lambda: Sealer(keys))
+        own = SecretStore(database, Sealer(keys))
         count = 0
         while not stop.is_set():
             name, value = f"N{mine}", str(count).encode()
@@ -141,10 +140,14 @@ def test_rotation_beside_writers_loses_nothing(
 def test_keys_away_is_not_damage(database: Database, store: SecretStore) -> None:
     store.put("a", None, "A", b"x")
 
-    def away() -> Sealer:
-        raise SealingError("Vault does not answer.")
+    class Away:
+        def current(self) -> tuple[str, bytes]:
+            raise SealingError("Vault does not answer.")
 
-    locked = SecretStore(database, away)
+        def key(self, key_id: str) -> bytes:
+            raise SealingError("Vault does not answer.")
+
+    locked = SecretStore(database, Sealer(Away()))
     with pytest.raises(SealingError):
         locked.bundle("a", "")
     assert locked.bundle("b", "").values == {}
@@ -165,7 +168,7 @@ def test_the_command(tmp_path: Path, database_url: str, capsys: pytest.CaptureFi
     data.mkdir()
     assert run() == 0
     database, keys = Database(database_url), FileKeys(data / "keys" / "sealing.json")
-    store = SecretStore(database, lambda: Sealer(keys))
+    store = SecretStore(database, Sealer(keys))
     for name in ("A", "B"):
         store.put("a", None, name, b"value")
     capsys.readouterr()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import re
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +25,8 @@ from websockets.sync.client import connect
 from persistent_terminal_hub.client.api import Workspace as ClientWorkspace
 from persistent_terminal_hub.client.errors import InputLost, WorkspaceLocked
 from persistent_terminal_hub.protocol.codes import SUBPROTOCOL
+from persistent_terminal_hub.server.lock import SETTING
+from persistent_terminal_hub.server.singleuser import PersistentSingleUser
 from persistent_terminal_hub.tokens import Purpose, SigningKey
 
 from .lock_fixtures import BASE, HTML, OWNER, Hub, LockedWorkspace
@@ -549,13 +553,29 @@ def answers(url: str) -> bool:
     return False
 
 
-def test_a_server_that_cannot_be_locked_does_not_serve(tmp_path: Path, hub: Hub) -> None:
+def test_a_configuration_cannot_switch_the_lock_off(tmp_path: Path, hub: Hub) -> None:
     (tmp_path / "config").mkdir()
     off = {"ServerApp": {"jpserver_extensions": {"persistent_terminal_hub.server": False}}}
     (tmp_path / "config" / "jupyter_server_config.json").write_text(json.dumps(off))
-    process, _ = start_alone(tmp_path, hub, JUPYTER_CONFIG_DIR=str(tmp_path / "config"))
+    process, url = start_alone(tmp_path, hub, JUPYTER_CONFIG_DIR=str(tmp_path / "config"))
     try:
-        assert process.wait(60) == 1
+        wait_for(lambda: answers(url + "persistent-terminals/api/status"), 60, "the server listens, shut")
+        assert requests.get(url + "api/contents", headers=OWNER, timeout=20).status_code == 503
     finally:
-        process.kill()
-    assert "nobody could lock this workspace" in (tmp_path / "server.log").read_text()
+        process.terminate()
+        process.wait(20)
+
+
+def test_a_server_without_a_lock_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Here:
+        log = logging.getLogger("test")
+        serverapp = SimpleNamespace(web_app=SimpleNamespace(settings={}))
+
+    check: Any = PersistentSingleUser._check_lock
+    monkeypatch.delenv("PTH_WORKSPACE_ID", raising=False)
+    check(Here)
+    monkeypatch.setenv("PTH_WORKSPACE_ID", "ann/")
+    with pytest.raises(SystemExit):
+        check(Here)
+    Here.serverapp.web_app.settings[SETTING] = object()
+    check(Here)

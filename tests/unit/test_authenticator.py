@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,7 +58,8 @@ def test_memory_and_waits_are_bounded(tries: list[tuple[str, str, float]]) -> No
 
 
 @pytest.fixture
-def database(monkeypatch: pytest.MonkeyPatch) -> Any:
+def database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    monkeypatch.chdir(tmp_path)  # the data directory of default settings is below it
     monkeypatch.delenv("PTH_FIRST_PASSWORD_FD", raising=False)
     return orm.new_session_factory(url="sqlite:///:memory:")()
 

@@ -18,6 +18,7 @@ from persistent_terminal_hub.hub.configure import configure, hub_host, nobody_al
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirLocked, write_private
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, discover, read_document
 from persistent_terminal_hub.hub.process_spawner import RUNTIME_DIR_LIMIT, runtime_dir, workspace_key
+from persistent_terminal_hub.hub.serve import culler_spec
 from persistent_terminal_hub.settings import Settings
 
 
@@ -46,6 +47,26 @@ def test_the_hub_may_die(tmp_path: Path) -> None:
     assert configured(settings(tmp_path)).ConfigurableHTTPProxy.auth_token == token
     assert (tmp_path / "data/proxy_token").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
+def test_services_have_the_fewest_rights(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    c = configured(made)
+    tokens = {service["name"]: service["api_token"] for service in c.JupyterHub.services}
+    assert set(tokens) == {"supervisor", "culler"} and len(set(tokens.values())) == 2
+    assert (tmp_path / "data/culler_token").stat().st_mode & 0o777 == 0o600
+    scopes = {role["name"]: set(role["scopes"]) for role in c.JupyterHub.load_roles}
+    assert scopes["culler"] == {"delete:servers", "custom:persistent-terminals:cull"}
+    assert scopes["culler"] - {"delete:servers"} <= set(c.JupyterHub.custom_scopes)
+    assert scopes["supervisor"] == {"proxy"}
+    data = DataDir(made.data_dir)
+    spec = culler_spec(made, data, {"PTH_FIRST_PASSWORD_FD": "9", "HOME": "/x"}, "http://10.0.0.1:8081")
+    assert spec.env["JUPYTERHUB_API_URL"] == "http://10.0.0.1:8081/hub/api"
+    assert spec.env["HOME"] == "/x" and "PTH_FIRST_PASSWORD_FD" not in spec.env
+    # Its environment says who it is; its arguments, which everybody on the machine can read, do not.
+    assert tokens["culler"] == spec.env["JUPYTERHUB_API_TOKEN"] and tokens["culler"] not in " ".join(
+        spec.argv
+    )
 
 
 def test_limits_addresses_and_what_a_workspace_is_told(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_unmarked_may_skip():
 SKIPS_ITSELF = "import pytest\npytest.importorskip('there_is_no_such_module')\n"
 
 
-def run_pytest(directory: Path, source: str, required: bool) -> tuple[int, str]:
+def run_pytest(directory: Path, source: str, required: bool, *more: str) -> tuple[int, str]:
     """Run a file of tests; its exit status and output."""
     (directory / "test_inner.py").write_text(source)
     markers = "[pytest]\nmarkers =\n    docker\n    browser\n    netns\n    oidc\n"
@@ -63,19 +63,23 @@ def run_pytest(directory: Path, source: str, required: bool) -> tuple[int, str]:
         "-p",
         "no:cacheprovider",
         "test_inner.py",
+        *more,
     ]
     done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout
 
 
+@pytest.mark.parametrize("more", [(), ("-p", "xdist", "-n", "2")], ids=["one process", "two processes"])
 @pytest.mark.parametrize(
     ("source", "required", "passes"),
     [(SKIPS_ONE, True, False), (SKIPS_ONE, False, True), (RUNS_ALL, True, True), (SKIPS_ITSELF, True, False)],
     ids=["one skipped", "one skipped, allowed", "all ran", "file skipped itself"],
 )
-def test_exit_status(tmp_path: Path, source: str, required: bool, passes: bool) -> None:
+def test_exit_status(
+    tmp_path: Path, source: str, required: bool, passes: bool, more: tuple[str, ...]
+) -> None:
     """Only a required run fails, and only for marked tests or whole files that were skipped."""
-    status, output = run_pytest(tmp_path, source, required)
+    status, output = run_pytest(tmp_path, source, required, *more)
     assert (status == 0) == passes, output
 
 

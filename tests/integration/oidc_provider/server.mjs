@@ -10,7 +10,8 @@ const provider = new Provider(issuer, {
     {
       client_id: "pth",
       client_secret: process.env.CLIENT_SECRET,
-      redirect_uris: [options.redirect],
+      // A login's, and a fresh login's that unlocks a workspace.
+      redirect_uris: [options.redirect, options.redirect.replace("/oauth_callback", "/reauth/callback")],
       token_endpoint_auth_method: "client_secret_post",
     },
   ],

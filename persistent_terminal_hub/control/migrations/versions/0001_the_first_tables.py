@@ -72,7 +72,9 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("step", sa.String(length=32), nullable=False),
         sa.Column("request", sa.JSON(), nullable=False),
-        sa.Column("result", sa.JSON(), nullable=True),
+        sa.Column("notes", sa.JSON(), nullable=False),
+        sa.Column("sealed", sa.Text(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
         sa.Column("cancel", sa.Boolean(), nullable=False),
         sa.Column("lease_holder", sa.String(length=64), nullable=False),
         sa.Column("lease_until", sa.Double(), nullable=False),
@@ -83,6 +85,7 @@ def upgrade() -> None:
     with op.batch_alter_table("operations", schema=None) as batch_op:
         batch_op.create_index("ix_operations_owner", ["owner"], unique=False)
         batch_op.create_index("ix_operations_state", ["state"], unique=False)
+        batch_op.create_index("ix_operations_workspace", ["workspace"], unique=False)
 
     op.create_table(
         "secrets",
@@ -124,6 +127,7 @@ def upgrade() -> None:
         sa.Column("source", sa.JSON(), nullable=True),
         sa.Column("root_path", sa.Text(), nullable=False),
         sa.Column("env", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("created", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workspaces")),
     )
