@@ -17,6 +17,7 @@ from . import clone_setup
 from .by_hub import Body, HubOrOwnerHandler
 from .clone import Wish, clean, clone
 from .clone_url import BadUrl, check_branch, check_folder, judge
+from .disk_quota import check_quota
 from .environment import session_environment
 from .errors import SessionError
 from .execute_routes import inside
@@ -178,6 +179,7 @@ class CloneListHandler(HubOrOwnerHandler):
     async def post(self) -> None:
         """Begin a clone, or find it."""
         await self.let_in()
+        await check_quota(self.settings.get("terminal_manager"))
         self.reply(_clones(self).begin(self.read(Clone)).model(), 202)
 
 

@@ -98,3 +98,10 @@ class DiskQuota:
                 self.sentence("over"),
                 "Delete files in a session that is open, or in the file browser; or ask for a larger quota.",
             )
+
+
+async def check_quota(manager: object) -> None:
+    """Refuse what is new when this manager's workspace has too many files. Raises SessionError 409."""
+    quota = getattr(manager, "quota", None)
+    if isinstance(quota, DiskQuota):
+        await quota.check()

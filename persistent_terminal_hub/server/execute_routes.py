@@ -19,6 +19,7 @@ from pydantic import Field, field_validator, model_validator
 from tornado.iostream import StreamClosedError
 
 from .by_hub import Body, HubOrOwnerHandler
+from .disk_quota import check_quota
 from .environment import session_environment
 from .errors import SessionError
 from .execute import Command, Outcome, Output, Stream, execute
@@ -133,6 +134,7 @@ class ExecuteHandler(HubOrOwnerHandler):
         if len(running) >= AT_ONCE:
             raise SessionError(429, f"{AT_ONCE} commands run already; this one was not.", "Try again later.")
         manager = self.settings.get("terminal_manager")
+        await check_quota(manager)
         command = Command(
             argv=body.argv(),
             cwd=str(inside(self._home(), body.cwd)),
