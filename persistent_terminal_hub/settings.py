@@ -75,6 +75,12 @@ Minutes = Annotated[float, Field(ge=0, le=YEARS // 60, allow_inf_nan=False)]
 Days = Annotated[float, Field(ge=0, le=YEARS // 86400, allow_inf_nan=False)]
 
 
+def _size_or_none(value: str) -> str:
+    if value and not re.fullmatch(r"[1-9][0-9]{0,4}[MGT]", value):
+        raise ValueError("must be a size such as 512M or 2G (a whole number, then M, G or T), or empty")
+    return value
+
+
 class TlsSettings(Section):
     """PEM files of the public port. Without this group the hub speaks plain HTTP."""
 
@@ -125,10 +131,21 @@ class SessionSettings(Section):
     keep_alive_max_minutes: Minutes = Field(
         1440.0, description="So long a job or a watched process may defer the idle stop; 0: for ever."
     )
+    max_cpu_seconds: int = Field(
+        0, ge=0, le=YEARS, description="End a session that used more CPU time, after a warning; 0: never."
+    )
+    max_memory: str = Field(
+        "", description="End a session that uses more, as 4G, after a warning; empty: never."
+    )
     scrollback_bytes: int = Field(
         8 * Mebibyte, ge=64 * 1024, le=1024 * Mebibyte, description="Output kept per session, in bytes."
     )
     max_per_workspace: int = Field(50, ge=1, le=10000, description="Sessions one workspace may hold.")
+
+    @field_validator("max_memory")
+    @classmethod
+    def _memory(cls, value: str) -> str:
+        return _size_or_none(value)
 
 
 class PtySettings(Section):
@@ -282,9 +299,16 @@ class RuleSettings(Section):
     )
     warn_seconds: int | None = Field(None, ge=1, le=86400, description="As `session.warnSeconds`.")
     keep_alive_max_minutes: Minutes | None = Field(None, description="As `session.keepAliveMaxMinutes`.")
+    max_cpu_seconds: int | None = Field(None, ge=0, le=YEARS, description="As `session.maxCpuSeconds`.")
+    max_memory: str | None = Field(None, description="As `session.maxMemory`.")
     idle_stop_minutes: Minutes | None = Field(None, description="As `culler.idleStopMinutes`.")
     workspace_max_age_minutes: Minutes | None = Field(None, description="As `culler.workspaceMaxAgeMinutes`.")
     remove_stopped_after_days: Days | None = Field(None, description="As `culler.removeStoppedAfterDays`.")
+
+    @field_validator("max_memory")
+    @classmethod
+    def _memory(cls, value: str | None) -> str | None:
+        return None if value is None else _size_or_none(value)
 
 
 class ControlSettings(Section):

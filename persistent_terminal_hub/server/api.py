@@ -30,7 +30,7 @@ from .steering import is_steered
 MAX_BODY = 256 * 1024
 MAX_ENV = 200
 #: Why the hub may end a session.
-END_REASONS = frozenset({"ttl", "max_age", "terminated"})
+END_REASONS = frozenset({"ttl", "max_age", "cpu", "memory", "terminated"})
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 
 # A NUL would end the string for the kernel.

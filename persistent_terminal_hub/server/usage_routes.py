@@ -43,6 +43,11 @@ class Usage:
                 self._read_at = time.monotonic()
             return self._figures
 
+    async def of_sessions(self) -> dict[str, tuple[float, float]]:
+        """Of each session: CPU seconds, MiB."""
+        found = (await self.figures())["sessions"]
+        return {each["id"]: (each["cpuSeconds"], each["memoryBytes"] / (1 << 20)) for each in found}
+
 
 class UsageHandler(RulesHandler):
     """The figures of now."""
@@ -66,11 +71,12 @@ def set_up(serverapp: Any, manager: PersistentTerminalManager) -> None:
     # A local process shares its control group and its network with the whole machine.
     own_group = not os.environ.get("PTH_WORKSPACE_KEY")
     sampler = Sampler(Path.home(), os.getppid(), own_group=own_group)
-    settings[SETTING] = Usage(sampler, manager)
+    usage = settings[SETTING] = Usage(sampler, manager)
     quota = manager.quota = DiskQuota(sampler, os.environ.get("PTH_DISK_QUOTA", ""))
     clock = settings.get(CLOCK)
     if clock is not None:
         quota.tell = clock.tell
+        clock.used = usage.of_sessions
     serverapp.io_loop.add_callback(quota.start)
     route = url_path_join(settings["base_url"], "/persistent-terminals/api/usage")
     serverapp.web_app.add_handlers(".*$", [(route, UsageHandler)])

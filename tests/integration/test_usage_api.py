@@ -23,6 +23,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "control": {"operators": ["olga"]},
         "usage": {"sampleSeconds": 5},
         "workspace": {"diskQuota": "5M"},
+        "session": {"maxCpuSeconds": 3, "warnSeconds": 2},
     }
     stack = Stack(tmp_path_factory.mktemp("usage"), backend="process", settings=settings)
     try:
@@ -69,6 +70,21 @@ def test_what_a_session_used_is_summed_up(stack: Stack, alice: Person) -> None:
         answer = olga.call("GET", API + query)
         assert answer.status_code == 422 and answer.json()["message"], query
     assert alice.call("GET", f"{API}?from=0&resolution=day").status_code == 200
+
+
+def test_a_session_that_uses_too_much_is_warned_and_ended(alice: Person) -> None:
+    path = "/user/alice/persistent-terminals/api"
+    modest = alice.session("sleep 300")
+    greedy = alice.session("while :; do :; done")
+    wait_for(
+        lambda: alice.call("GET", f"{path}/sessions/{greedy}").json()["state"] == "ended", 60, "it was ended"
+    )
+    model = alice.call("GET", f"{path}/sessions/{greedy}").json()
+    assert "cpu" in str(model)
+    events = alice.call("GET", f"{path}/facts").json()["events"]
+    kinds = [(event["kind"], event.get("code")) for event in events if event.get("session") == greedy]
+    assert kinds == [("warned", "cpu"), ("ended", "cpu")]
+    assert alice.call("GET", f"{path}/sessions/{modest}").json()["state"] != "ended"
 
 
 def test_beyond_the_quota_nothing_new_starts(stack: Stack, alice: Person) -> None:
