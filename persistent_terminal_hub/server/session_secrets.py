@@ -13,7 +13,6 @@ A directory goes when the last session that was started with it has ended. Nothi
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import json
 import logging
@@ -51,7 +50,7 @@ class SessionSecrets:
         self._secrets: dict[str, bytes] = {}
         try:
             self._load()
-        except (OSError, ValueError, TypeError, KeyError, binascii.Error):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             # The control service brings them again; until then new sessions have none.
             log.warning("The session secrets in %s cannot be read; they will be delivered again.", directory)
             self._forget()
