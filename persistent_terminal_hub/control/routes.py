@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from persistent_terminal_hub.control import operation_handlers, workspace_handlers
+from persistent_terminal_hub.control import (
+    audit_handlers,
+    execute_handlers,
+    operation_handlers,
+    session_handlers,
+    workspace_handlers,
+)
 from persistent_terminal_hub.control.me import HomeHandler, MeHandler
 
 Route = tuple[Any, ...]
@@ -16,5 +22,8 @@ def routes() -> list[Route]:
         (r"", HomeHandler),
         (r"api/me", MeHandler),
         *workspace_handlers.routes(),
+        *execute_handlers.routes(),
         *operation_handlers.routes(),
+        *session_handlers.routes(),
+        *audit_handlers.routes(),
     ]

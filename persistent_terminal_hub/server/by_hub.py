@@ -12,6 +12,7 @@ from .api import SessionsHandler
 from .errors import SessionError
 from .steering import is_steered
 
+
 class Body(BaseModel):
     """A JSON body: unknown fields and wrong types are refused."""
 
