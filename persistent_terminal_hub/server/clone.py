@@ -2,8 +2,8 @@
 
 git works in a hidden sibling, which is renamed when it is whole. What a killed server left there is removed
 by the next one. git gets no terminal, asks nobody, and takes no transport but those that `clone_url` lets
-pass, also for submodules. Credentials lie in a private file of the runtime directory (a tmpfs in containers) while
-git runs, and count for the repository's own host only.
+pass, also for submodules. Credentials lie in a private file of the runtime directory (a tmpfs in containers)
+while git runs, and count for the repository's own host only.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Using workspaces by the API: execute, sessions, logs, a clone, the audit log. Real proxy, hub, workspace."""
+"""Using workspaces by the API: execute, sessions, logs, a clone, the audit log; all parts are real."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -271,7 +272,7 @@ def test_everything_is_written_down_once(stack: Stack, alice: Person, admin: Per
     export = admin.ask("GET", "audit?format=jsonl").text.splitlines()
     assert len(export) >= len(page["records"])
     verify = subprocess.run(
-        [str(Path(__import__("sys").executable).parent / "persistent-terminal-hub"), "audit", "verify",
+        [str(Path(sys.executable).parent / "persistent-terminal-hub"), "audit", "verify",
          "--config", str(stack.config)], capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert verify.returncode == 0, verify.stdout + verify.stderr

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases
 """Which URLs git gets to see, what it is asked, and what is left when it fails."""
 
 from __future__ import annotations
@@ -145,8 +146,9 @@ def test_credentials_are_for_their_own_host(tmp_path: Path, host: str, given_: b
 
 async def test_a_local_path_is_refused_by_git_too(tmp_path: Path) -> None:
     """Should a submodule or a redirect name one, git itself must refuse it."""
+    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "local.git")], check=True)
     argv = command_line(wish(tmp_path), tmp_path / "t", None)
-    argv[argv.index("--") + 1] = str(tmp_path)
+    argv[argv.index("--") + 1] = str(tmp_path / "local.git")
     done = subprocess.run(argv, env=git_environment(os.environ), capture_output=True, text=True, check=False)
     assert done.returncode != 0 and "transport 'file' not allowed" in done.stderr
 
