@@ -1,4 +1,4 @@
-"""`api/workspaces/{id}/execute|logs`: run a command in a workspace, and what the workspace itself printed."""
+"""`api/workspaces/{id}/execute|logs|stats`: run a command in a workspace, what it printed, what it uses."""
 
 from __future__ import annotations
 
@@ -178,7 +178,41 @@ class LogsHandler(WorkspaceHandler):
         self.reply(Logs(lines=lines))
 
 
+class SessionStats(Reply):
+    """What a session uses."""
+
+    id: str
+    cpu_seconds: float
+    memory_bytes: int
+
+
+class Stats(Reply):
+    """What a workspace uses now. Counters grow from its start; null: not known on this backend."""
+
+    cpu_seconds: float
+    memory_bytes: int | None
+    memory_peak_bytes: int | None
+    memory_limit_bytes: int | None
+    disk_bytes: int | None
+    disk_quota_bytes: int | None = None
+    received_bytes: int | None
+    sent_bytes: int | None
+    sessions: list[SessionStats]
+
+
+class StatsHandler(WorkspaceHandler):
+    """What the workspace uses, asked of the workspace itself."""
+
+    async def get(self, key: str) -> None:
+        """The figures of now."""
+        row, _ = await self.found(key, Action.VIEW)
+        figures = await self.control.workspaces.ask(
+            row.owner, row.name, "GET", "usage", "usage", actor=self.caller.name
+        )
+        self.reply(Stats.model_validate(figures))
+
+
 def routes() -> list[tuple[Any, ...]]:
     """Relative to the service's prefix."""
     item = r"api/workspaces/([^/]+)"
-    return [(item + "/execute", ExecuteHandler), (item + "/logs", LogsHandler)]
+    return [(item + "/execute", ExecuteHandler), (item + "/logs", LogsHandler), (item + "/stats", StatsHandler)]
