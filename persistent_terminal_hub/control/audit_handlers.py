@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from tornado.iostream import StreamClosedError
 
 from persistent_terminal_hub.control.audit_log import Query
+from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.models import AuditRow
 from persistent_terminal_hub.control.web import ApiHandler, Body, Reply
@@ -78,6 +79,7 @@ class AuditHandler(ApiHandler):
         """Nobody reads the export any more."""
         self._gone = True
 
+    @documented(query=AuditQuery, answers={200: AuditPage}, media={200: ("application/jsonl", "{}")})
     async def get(self) -> None:
         """A page, or everything that matches as JSON lines."""
         caller = self.caller

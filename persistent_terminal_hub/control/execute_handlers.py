@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 from tornado.iostream import StreamClosedError
 
+from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.idempotency import HEADER, Answer
 from persistent_terminal_hub.control.rights import Action
@@ -85,6 +86,14 @@ class ExecuteHandler(WorkspaceHandler):
         if self._task is not None:
             self._task.cancel()
 
+    @documented(
+        body=Execute,
+        answers={200: Executed},
+        media={200: ("application/x-ndjson", "{}")},
+        refuses=(409, 423, 429),
+        idempotent=True,
+        example={"command": ["python3", "--version"]},
+    )
     async def post(self, key: str) -> None:
         """Run one."""
         row, _ = await self.found(key, Action.OPEN)
@@ -170,6 +179,7 @@ def _result(last: bytes) -> dict[str, Any]:
 class LogsHandler(WorkspaceHandler):
     """What the workspace's own programs (keeper, Jupyter) printed; also of one that did not start."""
 
+    @documented(query=LogsQuery, answers={200: Logs})
     async def get(self, key: str) -> None:
         """The last lines."""
         row, _ = await self.found(key, Action.OPEN)
@@ -203,6 +213,7 @@ class Stats(Reply):
 class StatsHandler(WorkspaceHandler):
     """What the workspace uses, asked of the workspace itself."""
 
+    @documented(answers={200: Stats}, refuses=(409,))
     async def get(self, key: str) -> None:
         """The figures of now."""
         row, _ = await self.found(key, Action.VIEW)
@@ -215,4 +226,8 @@ class StatsHandler(WorkspaceHandler):
 def routes() -> list[tuple[Any, ...]]:
     """Relative to the service's prefix."""
     item = r"api/workspaces/([^/]+)"
-    return [(item + "/execute", ExecuteHandler), (item + "/logs", LogsHandler), (item + "/stats", StatsHandler)]
+    return [
+        (item + "/execute", ExecuteHandler),
+        (item + "/logs", LogsHandler),
+        (item + "/stats", StatsHandler),
+    ]

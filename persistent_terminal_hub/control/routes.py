@@ -12,6 +12,7 @@ from persistent_terminal_hub.control import (
     workspace_handlers,
 )
 from persistent_terminal_hub.control.me import HomeHandler, MeHandler
+from persistent_terminal_hub.control.openapi import OpenApiHandler
 
 Route = tuple[Any, ...]
 
@@ -21,6 +22,7 @@ def routes() -> list[Route]:
     return [
         (r"", HomeHandler),
         (r"api/me", MeHandler),
+        (r"api/openapi\.json", OpenApiHandler),
         *workspace_handlers.routes(),
         *execute_handlers.routes(),
         *operation_handlers.routes(),

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.errors import ApiError, not_found
 from persistent_terminal_hub.control.hub import Server
 from persistent_terminal_hub.control.idempotency import Answer
@@ -155,6 +156,7 @@ class SessionsBase(WorkspaceHandler):
 class SessionsHandler(SessionsBase):
     """All sessions."""
 
+    @documented(query=ListQuery, answers={200: SessionList}, refuses=(404,))
     async def get(self) -> None:
         """Those of every workspace that the caller may see."""
         query = self.query(ListQuery)
@@ -188,6 +190,13 @@ class SessionsHandler(SessionsBase):
             if may(caller, Action.VIEW, row.owner, row.name)
         ]
 
+    @documented(
+        body=CreateSession,
+        answers={201: CreatedSession},
+        refuses=(404, 409, 423, 429),
+        idempotent=True,
+        example={"workspace": "alice~lab", "name": "run-1", "argv": ["python3", "train.py"]},
+    )
     async def post(self) -> None:
         """Create one; the answer says how to attach to it."""
         body = self.body(CreateSession)
@@ -219,6 +228,7 @@ class SessionsHandler(SessionsBase):
 class SessionHandler(SessionsBase):
     """One session."""
 
+    @documented(answers={200: SessionModel})
     async def get(self, key: str) -> None:
         """Show it."""
         row, server, session = await self.found_session(key, Action.VIEW)
@@ -230,6 +240,7 @@ class SessionHandler(SessionsBase):
                 return
         raise not_found("session")
 
+    @documented(body=PatchSession, answers={200: SessionModel}, refuses=(409, 410, 423))
     async def patch(self, key: str) -> None:
         """Rename it."""
         row, _, session = await self.found_session(key, Action.OPEN)
@@ -238,6 +249,7 @@ class SessionHandler(SessionsBase):
         await self.audit("session.rename", f"{row.owner}/{row.name}", session=session)
         self.reply(_model(row, made, False))
 
+    @documented(answers={204: None}, refuses=(409, 410, 423))
     async def delete(self, key: str) -> None:
         """End it if it runs, else forget it."""
         row, server, session = await self.found_session(key, Action.STEER)
