@@ -152,7 +152,10 @@ def _responses(path: str, said: Documented, schemas: dict[str, Any]) -> dict[str
             content["application/json"] = {"schema": _reference(model, "serialization", schemas)}
         if status in said.media:
             kind, example = said.media[status]
-            content[kind] = {"schema": {"type": "string"}, "example": example}
+            text = "object" if kind == "application/json" else "string"
+            content[kind] = {"schema": {"type": text}}
+            if text == "string":
+                content[kind]["example"] = example
         if content:
             responses[str(status)]["content"] = content
     refusals = {*_ALWAYS, *said.refuses}
