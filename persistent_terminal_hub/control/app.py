@@ -29,6 +29,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from persistent_terminal_hub.audit import Outbox
+from persistent_terminal_hub.control.audit_command import AUDIT_KEYS, database_url
 from persistent_terminal_hub.control.audit_drain import DRAIN_SECONDS, AuditDrain
 from persistent_terminal_hub.control.audit_log import AuditLog, Entry
 from persistent_terminal_hub.control.database import Database, DatabaseError
@@ -40,6 +41,7 @@ from persistent_terminal_hub.control.operations import FINAL, Course, State
 from persistent_terminal_hub.control.sealing_source import LateKeys
 from persistent_terminal_hub.control.secret_delivery import SecretDelivery
 from persistent_terminal_hub.control.secrets import SecretStore
+from persistent_terminal_hub.control.session_index import SessionIndex
 from persistent_terminal_hub.control.usage_sampling import UsageSampling
 from persistent_terminal_hub.control.usage_store import UsageStore
 from persistent_terminal_hub.control.web import MAX_BODY, NotFound
@@ -106,9 +108,10 @@ class Control:
         self.sampling = UsageSampling(self.hub, self.workspaces, self.usage, settings.usage, self.blocking)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pth-control")
         self._background: set[asyncio.Future[Any]] = set()
-        self.audit_log = AuditLog(database, FileKeys(self.keys.path / "audit-keys.json"))
+        self.audit_log = AuditLog(database, FileKeys(self.keys.path / AUDIT_KEYS))
         self.operations = OperationStore(database, self.sealer)
         self.table = Workspaces(database, self.operations)
+        self.sessions = SessionIndex(database)
         steps = WorkspaceSteps(
             self.hub,
             self.workspaces,
@@ -261,12 +264,6 @@ async def chores(control: Control) -> None:
         except (SQLAlchemyError, OSError, SealingError) as error:
             log.error("Chores wait (%s): the database or the disk does not answer.", type(error).__name__)
         await asyncio.sleep(DRAIN_SECONDS)
-
-
-def database_url(settings: Settings) -> str:
-    """Where the tables are: what the settings name, else a file in the data directory."""
-    url = settings.control.database_url.get_secret_value()
-    return url or f"sqlite:///{settings.data_dir.expanduser().absolute() / 'control.sqlite'}"
 
 
 def main() -> int:

@@ -136,6 +136,13 @@ class Hub:
         entries = _object(answer).get("workspaces")
         return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
+    async def logs(self, owner: str, name: str, lines: int) -> list[str]:
+        """The last lines that a workspace printed, running or not. The caller's rights were looked at."""
+        query = f"user={_q(owner)}&workspace={_q(name)}&lines={lines}"
+        answer = await self._request("GET", f"{self._ours}/logs?{query}", None, None, (200,))
+        found = _object(answer).get("lines")
+        return [str(line) for line in found] if isinstance(found, list) else []
+
     async def ours(self, method: str, path: str, token: str | None, body: Any = None) -> Any:
         """One of our own routes below /hub/persistent-terminals/api; the answer's JSON."""
         return _object(await self._request(method, self._ours + path, token, body, (200, 202)))

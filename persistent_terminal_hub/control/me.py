@@ -8,6 +8,7 @@ from jupyterhub.services.auth import HubOAuthenticated
 from tornado.web import RequestHandler, authenticated
 
 from persistent_terminal_hub import __version__
+from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.web import ApiHandler, Reply
 
 
@@ -25,6 +26,7 @@ class Me(Reply):
 class MeHandler(ApiHandler):
     """The caller."""
 
+    @documented(answers={200: Me})
     async def get(self) -> None:
         """Say who asks."""
         caller = self.caller

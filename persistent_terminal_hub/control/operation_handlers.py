@@ -8,12 +8,14 @@ from typing import Any
 
 from tornado.iostream import StreamClosedError
 
+from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.errors import ApiError, not_found
 from persistent_terminal_hub.control.operation_store import Progress, Task
 from persistent_terminal_hub.control.operations import FINAL
 from persistent_terminal_hub.control.rights import Action
 from persistent_terminal_hub.control.web import ApiHandler
 from persistent_terminal_hub.control.workspace_handlers import iso, operation_model
+from persistent_terminal_hub.control.workspace_models import OperationModel
 
 #: Seconds between two looks for new lines.
 LOOK = 0.3
@@ -23,8 +25,8 @@ QUIET = 15.0
 LONGEST = 3600.0
 
 
-class OperationHandler(ApiHandler):
-    """One operation."""
+class OperationBase(ApiHandler):
+    """What both resources share."""
 
     async def found(self, identity: str, action: Action) -> Task:
         """It, if the caller may do that with its workspace."""
@@ -34,11 +36,17 @@ class OperationHandler(ApiHandler):
         self.need(action, task.owner, str(task.request.get("name", "")), "operation")
         return task
 
+
+class OperationHandler(OperationBase):
+    """One operation."""
+
+    @documented(answers={200: OperationModel})
     async def get(self, identity: str) -> None:
         """Show it."""
         task = await self.found(identity, Action.VIEW)
         self.reply(operation_model(task, self.control.place.prefix))
 
+    @documented(answers={202: OperationModel}, refuses=(409,))
     async def delete(self, identity: str) -> None:
         """Call it off. What it did is taken back; that takes a while."""
         task = await self.found(identity, Action.MANAGE)
@@ -55,7 +63,7 @@ class OperationHandler(ApiHandler):
         self.reply(operation_model(cancelled, control.place.prefix), 202)
 
 
-class EventsHandler(OperationHandler):
+class EventsHandler(OperationBase):
     """Its progress, as server-sent events."""
 
     _gone = False
@@ -64,10 +72,11 @@ class EventsHandler(OperationHandler):
         """Nobody listens any more."""
         self._gone = True
 
-    async def delete(self, identity: str) -> None:
-        """Not here."""
-        raise ApiError(405, "This resource does not know that method.", "DELETE the operation itself.")
-
+    @documented(
+        answers={200: None},
+        media={200: ("text/event-stream", "id: 1\nevent: progress\n")},
+        headers={"Last-Event-ID": "^[0-9]{1,9}$"},
+    )
     async def get(self, identity: str) -> None:
         """Everything after Last-Event-ID, until the operation has ended."""
         after = _last_id(self.request.headers.get("Last-Event-ID", ""))

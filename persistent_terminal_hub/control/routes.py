@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from persistent_terminal_hub.control import operation_handlers, workspace_handlers
+from persistent_terminal_hub.control import (
+    audit_handlers,
+    execute_handlers,
+    operation_handlers,
+    session_handlers,
+    workspace_handlers,
+)
 from persistent_terminal_hub.control.me import HomeHandler, MeHandler
+from persistent_terminal_hub.control.openapi import OpenApiHandler
 from persistent_terminal_hub.control.secrets_handlers import secrets_routes
 from persistent_terminal_hub.control.usage_handlers import usage_routes
 
@@ -17,8 +24,12 @@ def routes() -> list[Route]:
     return [
         (r"", HomeHandler),
         (r"api/me", MeHandler),
+        (r"api/openapi\.json", OpenApiHandler),
         *workspace_handlers.routes(),
+        *execute_handlers.routes(),
         *operation_handlers.routes(),
+        *session_handlers.routes(),
+        *audit_handlers.routes(),
         *secrets_routes,
         *usage_routes,
     ]

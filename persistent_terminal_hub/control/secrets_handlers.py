@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from persistent_terminal_hub.control.app import Control
+from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.rights import Action, may
 from persistent_terminal_hub.control.secrets import SecretInfo
@@ -95,7 +96,7 @@ class SecretsBase(ApiHandler):
             )
         return workspace
 
-    def name(self, given: str) -> str:
+    def checked(self, given: str) -> str:
         """A name that a secret may have."""
         try:
             return check_name(given)
@@ -124,6 +125,7 @@ class SecretsBase(ApiHandler):
 class SecretsHandler(SecretsBase):
     """All secrets of the caller."""
 
+    @documented(query=Scope, answers={200: SecretsReply}, refuses=(404,))
     async def get(self) -> None:
         """Names and dates; `workspace` limits it to those that were set for it."""
         workspace = self.scope()
@@ -135,9 +137,13 @@ class SecretsHandler(SecretsBase):
 class SecretHandler(SecretsBase):
     """One secret of the caller."""
 
-    async def put(self, given: str) -> None:
+    @documented(
+        query=Scope, body=PutSecret, answers={201: None, 204: None}, refuses=(404, 429),
+        example={"value": "correct horse"},
+    )  # fmt: skip
+    async def put(self, secret: str) -> None:
         """Set it, for sessions that are created from now on."""
-        workspace, name = self.scope(), self.name(given)
+        workspace, name = self.scope(), self.checked(secret)
         data = self.body(PutSecret).data()
         store = self.control.secrets
         try:
@@ -151,9 +157,10 @@ class SecretHandler(SecretsBase):
         self.set_status(201 if new else 204)
         self.finish()
 
-    async def delete(self, given: str) -> None:
+    @documented(query=Scope, answers={204: None}, refuses=(404,))
+    async def delete(self, secret: str) -> None:
         """Forget it; running sessions keep what they were started with."""
-        workspace, name = self.scope(), self.name(given)
+        workspace, name = self.scope(), self.checked(secret)
         if not await self.control.blocking(self.control.secrets.delete, self.caller.name, workspace, name):
             raise ApiError(404, "You have no secret of that name there.", "GET api/secrets lists them.")
         await self.note("secret.delete", name, workspace)

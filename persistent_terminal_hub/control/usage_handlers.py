@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from persistent_terminal_hub.control.app import Control
+from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.rights import Action
 from persistent_terminal_hub.control.usage_samples import DAY, HOUR
@@ -92,6 +93,7 @@ class UsageHandler(ApiHandler):
         control: Control = self.application.settings["control"]
         return control
 
+    @documented(query=UsageQuery, answers={200: UsageReply}, refuses=(404,))
     async def get(self) -> None:
         """Sums of a time, by user and workspace, and samples if a resolution is asked for."""
         query = self.query(UsageQuery)

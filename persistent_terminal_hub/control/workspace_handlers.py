@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.errors import ApiError, not_found
 from persistent_terminal_hub.control.hub import Server
 from persistent_terminal_hub.control.idempotency import Answer
@@ -120,41 +121,8 @@ def operation_model(task: Task, prefix: str) -> OperationModel:
     )
 
 
-class ListQuery(Body):
-    """Arguments of a list."""
-
-    owner: str = Field("", max_length=255)
-    status: Literal["", "creating", "starting", "running", "stopping", "stopped", "deleting"] = ""
-
-
-class WorkspacesHandler(WorkspaceHandler):
-    """All workspaces."""
-
-    async def get(self) -> None:
-        """Those that the caller may see: the own ones, or everybody's."""
-        query = self.query(ListQuery)
-        control, caller = self.control, self.caller
-        owner = query.owner
-        if not owner and not caller.sees_all:
-            owner = caller.name
-        if owner:
-            servers = await control.hub.servers(owner)
-        else:
-            servers = await control.hub.all_servers()
-        servers = [s for s in servers if may(caller, Action.VIEW, s.owner, s.name)]
-        rows = await control.blocking(control.table.rows, [owner] if owner else None, servers)
-        by_name = {(server.owner, server.name): server for server in servers}
-        models = [
-            await self.model(row, by_name.get((row.owner, row.name)))
-            for row in rows[:MAX_LISTED]
-            if may(caller, Action.VIEW, row.owner, row.name)
-        ]
-        wanted = [model for model in models if not query.status or model.status == query.status]
-        self.reply(WorkspaceList(workspaces=wanted))
-
-    async def post(self) -> None:
-        """Create one."""
-        await self._create(CreateWorkspace)
+class CreationHandler(WorkspaceHandler):
+    """What creating takes."""
 
     async def _create(self, kind: type[CreateWorkspace]) -> None:
         body = self.body(kind)
@@ -193,13 +161,61 @@ class WorkspacesHandler(WorkspaceHandler):
         return await self.begun(row, None, operation)
 
 
-class CloneHandler(WorkspacesHandler):
+class ListQuery(Body):
+    """Arguments of a list."""
+
+    owner: str = Field("", max_length=255)
+    status: Literal["", "creating", "starting", "running", "stopping", "stopped", "deleting"] = ""
+
+
+class WorkspacesHandler(CreationHandler):
+    """All workspaces."""
+
+    @documented(query=ListQuery, answers={200: WorkspaceList})
+    async def get(self) -> None:
+        """Those that the caller may see: the own ones, or everybody's."""
+        query = self.query(ListQuery)
+        control, caller = self.control, self.caller
+        owner = query.owner
+        if not owner and not caller.sees_all:
+            owner = caller.name
+        if owner:
+            servers = await control.hub.servers(owner)
+        else:
+            servers = await control.hub.all_servers()
+        servers = [s for s in servers if may(caller, Action.VIEW, s.owner, s.name)]
+        rows = await control.blocking(control.table.rows, [owner] if owner else None, servers)
+        by_name = {(server.owner, server.name): server for server in servers}
+        models = [
+            await self.model(row, by_name.get((row.owner, row.name)))
+            for row in rows[:MAX_LISTED]
+            if may(caller, Action.VIEW, row.owner, row.name)
+        ]
+        wanted = [model for model in models if not query.status or model.status == query.status]
+        self.reply(WorkspaceList(workspaces=wanted))
+
+    @documented(
+        body=CreateWorkspace,
+        answers={202: WorkspaceChange},
+        refuses=(409,),
+        idempotent=True,
+        example={"name": "training", "resources": {"cpu": 2, "memory": "4G"}},
+    )
+    async def post(self) -> None:
+        """Create one."""
+        await self._create(CreateWorkspace)
+
+
+class CloneHandler(CreationHandler):
     """A new workspace with a repository in it."""
 
-    async def get(self) -> None:
-        """There is nothing to list here."""
-        raise ApiError(405, "This resource does not know that method.", "GET api/workspaces lists them.")
-
+    @documented(
+        body=CloneWorkspace,
+        answers={202: WorkspaceChange},
+        refuses=(409,),
+        idempotent=True,
+        example={"name": "paper", "source": {"url": "https://git.example.org/team/paper.git", "depth": 1}},
+    )
     async def post(self) -> None:
         """Create one and clone into it."""
         await self._create(CloneWorkspace)
@@ -208,11 +224,13 @@ class CloneHandler(WorkspacesHandler):
 class WorkspaceItemHandler(WorkspaceHandler):
     """One workspace."""
 
+    @documented(answers={200: WorkspaceModel})
     async def get(self, key: str) -> None:
         """Show it."""
         row, server = await self.found(key, Action.VIEW)
         self.reply(await self.model(row, server))
 
+    @documented(body=PatchWorkspace, answers={200: WorkspaceModel}, refuses=(409,))
     async def patch(self, key: str) -> None:
         """Change what it is called, and what it is made of from its next start."""
         row, server = await self.found(key, Action.MANAGE)
@@ -229,6 +247,7 @@ class WorkspaceItemHandler(WorkspaceHandler):
         await self.audit("workspace.change", f"{row.owner}/{row.name}")
         self.reply(await self.model(changed, server))
 
+    @documented(answers={202: WorkspaceChange}, refuses=(409,))
     async def delete(self, key: str) -> None:
         """Delete it with its files."""
         row, server = await self.found(key, Action.MANAGE)
@@ -242,6 +261,9 @@ class WorkspaceItemHandler(WorkspaceHandler):
 class WorkspaceActionHandler(WorkspaceHandler):
     """Start, stop, restart."""
 
+    @documented(
+        body=Nothing, answers={200: WorkspaceChange, 202: WorkspaceChange}, refuses=(409,), idempotent=True
+    )
     async def post(self, key: str, kind: str) -> None:
         """Ask for it."""
         self.body(Nothing)

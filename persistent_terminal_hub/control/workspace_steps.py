@@ -106,6 +106,8 @@ class WorkspaceSteps:
                 raise ApiError(409, f"The workspace did not start within {self._start_seconds:.0f} seconds.")
             await asyncio.sleep(LOOK)
         self._link.forget(owner, name)
+        place = await self._link.ask(owner, name, "GET", "execute", "execute", actor=work.task.actor)
+        await self._update(work, root_path=str(place.get("rootPath", ""))[:4096])
 
     async def stop(self, work: Work) -> None:
         """Stop it and wait until it has."""

@@ -223,16 +223,6 @@ class Workspaces:
 
         return self._database.run(work)
 
-    def set_root(self, identity: str, path: str) -> None:
-        """Note where its home is."""
-
-        def work(session: Session) -> None:
-            row = session.get(Workspace, identity)
-            if row is not None:
-                row.root_path = path[:4096]
-
-        self._database.run(work)
-
     def _view(self, session: Session, row: Workspace) -> Row:
         active = self._operations.active(session, row.id)
         return _view(row, (active[-1].kind, active[-1].id) if active else None)

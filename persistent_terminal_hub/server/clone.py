@@ -1,9 +1,9 @@
 """Clones a repository into a new folder of the home: all of it, or nothing.
 
-git works in a hidden sibling, which is renamed when it is whole. What a killed server left there is removed by
-the next one. git gets no terminal, asks nobody, and takes no transport but those that `clone_url` lets pass,
-also for submodules. Credentials lie in a private file of the runtime directory (a tmpfs in containers) while
-git runs, and count for the repository's own host only.
+git works in a hidden sibling, which is renamed when it is whole. What a killed server left there is removed
+by the next one. git gets no terminal, asks nobody, and takes no transport but those that `clone_url` lets
+pass, also for submodules. Credentials lie in a private file of the runtime directory (a tmpfs in containers)
+while git runs, and count for the repository's own host only.
 """
 
 from __future__ import annotations
@@ -88,9 +88,13 @@ async def clone(wish: Wish, env: Mapping[str, str], tell: Callable[[int, str], N
         )
     temporary = home / f"{PREFIX}{wish.id}-{secrets.token_hex(4)}"
     with contextlib.ExitStack() as undo:
-        undo.callback(shutil.rmtree, temporary, ignore_errors=True)
         secret = _write_credentials(wish, undo)
-        await _git(wish, temporary, dict(env), secret, tell)
+        try:
+            await _git(wish, temporary, dict(env), secret, tell)
+        except BaseException:
+            # In a thread: a large tree would hold every terminal of this server up.
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, temporary, ignore_errors=True))
+            raise
         tell(98, "Putting it in its place.")
         # Not over what somebody made there meanwhile.
         try:
@@ -98,6 +102,7 @@ async def clone(wish: Wish, env: Mapping[str, str], tell: Callable[[int, str], N
                 raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
             temporary.rename(wish.target)
         except OSError as error:
+            await asyncio.to_thread(shutil.rmtree, temporary, ignore_errors=True)
             raise SessionError(
                 409, f"{wish.target.name!r} cannot be made ({error.strerror}); nothing was cloned."
             ) from None

@@ -9,7 +9,8 @@ FILES = ("requirements.txt", "pyproject.toml", "environment.yml", "package.json"
 
 _BEGIN = """\
 status=0
-step() { printf '\\n\\033[1m$ %s\\033[0m\\n' "$*"; "$@" || { status=$?; printf '(failed: %s)\\n' "$status"; }; }
+failed() { status=$1; printf '(failed: %s)\\n' "$status"; }
+step() { printf '\\n\\033[1m$ %s\\033[0m\\n' "$*"; "$@" || failed $?; }
 """
 _VENV = "[ -x .venv/bin/python ] || step python3 -m venv .venv\n"
 _STEPS = {

@@ -1,4 +1,4 @@
-"""`POST persistent-terminals/api/execute`: one command, its outputs and how it ended, at once or as it comes."""
+"""`POST persistent-terminals/api/execute`: one command, its outputs and how it ended; also as it comes."""
 
 from __future__ import annotations
 
