@@ -61,11 +61,11 @@ class SessionFacts:
     busy_for: float = 0.0
     ttl: float | None = None  # the session's own wish
     max_age: float | None = None  # its own wish, too
-    cpu: float = 0.0  # CPU time used; 0: not known
-    memory: float = 0.0  # MiB in use; 0: not known
     extended: float = 0.0  # seconds that the owner added to its end
     #: Warning code -> seconds since it was shown to a person or noted where one will see it.
     warned: Mapping[str, float] = field(default_factory=dict)
+    cpu: float = 0.0  # CPU time used; 0: not known
+    memory: float = 0.0  # MiB in use; 0: not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from persistent_terminal_hub.control.database import Database, DatabaseError, database_url
+from persistent_terminal_hub.control.audit_command import database_url
+from persistent_terminal_hub.control.database import Database, DatabaseError
 from persistent_terminal_hub.control.sealing_source import key_source
 from persistent_terminal_hub.control.secrets import reseal, when_unused
 from persistent_terminal_hub.sealing import KeySource, Sealer, SealingError

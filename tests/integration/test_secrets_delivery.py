@@ -166,6 +166,7 @@ def test_a_restart_and_a_killed_service(stack: Stack, alice: Person, tmp_path: P
     assert wait_for(lambda: alice.put("KEPT", "second"), 20, "the service answers").ok
     os.kill(stack.pid_of("persistent_terminal_hub.control"), signal.SIGKILL)
     wait_for(lambda: alice.printed("echo $KEPT", out).strip() == "second", 40, "the change arrived")
+    wait_for(lambda: alice.call("GET", API).status_code == 200, 20, "the service is back")
 
 
 def test_nobody_else(stack: Stack, alice: Person) -> None:
