@@ -2,7 +2,7 @@
 # .cache of this checkout. A step runs again only when its inputs changed (images/once.py).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint docs image wheel clean venv requirements emulator install install-test proxy test-tools serve-ready
+.PHONY: help run test bench lint docs image wheel ui ui-packages clean venv requirements emulator install install-test proxy test-tools serve-ready
 .SUFFIXES:
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
@@ -20,6 +20,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+LABEXTENSION := share/jupyter/labextensions/persistent-terminal-hub
 EMULATOR := persistent_terminal_hub/server/keyframe_node
 ONCE = @$(PYTHON) images/once.py
 WHEEL_INPUTS := $(foreach path,persistent_terminal_hub etc share pyproject.toml setup.cfg README.md LICENSE \
@@ -71,12 +72,18 @@ docs: venv ## build the documentation into .cache/site
 image: wheel ## build the workspaces' container image (needs a Docker Engine)
 	@$(BIN)/python images/build $(ARGS)
 
-wheel: emulator ## build our wheel into .cache/dist
+wheel: emulator ui ## build our wheel into .cache/dist
 	$(ONCE) .cache/stamps/wheel --say "Building the wheel" --input $(STAMPS)/venv $(WHEEL_INPUTS) --output .cache/dist \
 	    -- $(BIN)/python images/wheel.py
 
+ui: ui-packages ## build what runs in browsers (ui/) into share/
+	$(ONCE) .cache/stamps/ui --say "Building the JupyterLab extension" --input $(STAMPS)/ui-packages --input images/ui \
+	    --input ui/tsconfig.base.json $(foreach path,package.json tsconfig.json install.json src style,--input ui/lab/$(path)) \
+	    --output $(LABEXTENSION)/package.json --output $(LABEXTENSION)/static \
+	    -- images/ui $(VENV) build
+
 clean: ## remove all that was built here (not your data, not Docker's images)
-	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .cache ui/node_modules ui/*/lib share/jupyter/labextensions build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # --- steps that the targets above are made of ---
 
@@ -105,6 +112,11 @@ emulator: requirements
 	    --input images/npm --input $(STAMPS)/requirements --output $(EMULATOR)/xterm-headless.js \
 	    -- sh -c 'images/npm $(VENV) $(EMULATOR) $(VENV)/lib/pth-emulator && sed "/^..# sourceMappingURL=/d" \
 	        $(VENV)/lib/pth-emulator/node_modules/@xterm/headless/lib-headless/xterm-headless.js > $(EMULATOR)/xterm-headless.js'
+
+ui-packages: requirements
+	$(ONCE) $(STAMPS)/ui-packages --say "Fetching what the browser side is built with (npm, about 20 s)" \
+	    --input ui/package.json --input ui/package-lock.json --input ui/lab/package.json --input images/ui \
+	    --input $(STAMPS)/requirements --output ui/node_modules/.package-lock.json -- images/ui $(VENV) install
 
 install: wheel
 	$(ONCE) $(STAMPS)/wheel --say "Installing our wheel" --input .cache/stamps/wheel --input $(STAMPS)/requirements \

@@ -196,6 +196,34 @@ def audit_export(config: Path | None) -> None:
     raise SystemExit(export(config))
 
 
+@main.group()
+def passkeys() -> None:
+    """Look after the passkeys that people have enrolled, on the machine that holds the data directory."""
+
+
+@passkeys.command("list")
+@click.argument("user", required=False)
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file; else what PTH_CONFIG names.")
+def passkeys_list(user: str | None, config: Path | None) -> None:
+    """List the passkeys of USER, or everybody's."""
+    from persistent_terminal_hub.hub.passkey_admin import show
+
+    raise SystemExit(show(config, user))
+
+
+@passkeys.command("reset")
+@click.argument("user")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file; else what PTH_CONFIG names.")
+def passkeys_reset(user: str, config: Path | None) -> None:
+    """Remove all passkeys of USER, who lost a device or has a copied one. The hub may run meanwhile.
+
+    Where the provider proves no fresh login, USER adds a new one within ten minutes after logging in.
+    """
+    from persistent_terminal_hub.hub.passkey_admin import reset
+
+    raise SystemExit(reset(config, user))
+
+
 @main.command("settings-reference")
 def settings_reference() -> None:
     """Print the reference page of all settings (docs/reference/settings.md)."""

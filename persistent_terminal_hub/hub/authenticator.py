@@ -24,7 +24,7 @@ from traitlets import Bool, Integer, List, Unicode
 from persistent_terminal_hub.hub.account_pages import account_handlers
 from persistent_terminal_hub.hub.handlers import Route
 from persistent_terminal_hub.hub.login_throttle import LoginThrottle
-from persistent_terminal_hub.hub.reauth import ReauthMixin
+from persistent_terminal_hub.hub.passkeys import PasskeysMixin
 from persistent_terminal_hub.hub.reauth_methods import ReauthMethod
 from persistent_terminal_hub.hub.reauth_oidc import OidcMethod
 from persistent_terminal_hub.hub.subjects import Subjects
@@ -46,7 +46,7 @@ WRONG_PASSWORD = "Wrong user name or password."  # noqa: S105
 NOT_APPROVED = "Your account waits for an administrator's approval. Try again once it has been given."
 
 
-class LocalAuthenticator(ReauthMixin, WorkspacesStopFirst, NativeAuthenticator):
+class LocalAuthenticator(PasskeysMixin, WorkspacesStopFirst, NativeAuthenticator):
     """Accounts of this hub. An administrator's approval is the allow-list: nothing else lets anybody in.
 
     Of nativeauthenticator it uses the table of accounts (bcrypt hashes) and the list of common passwords.
@@ -248,7 +248,7 @@ def _hand_out(password: str, pipe: str) -> None:
     print(f"First administrator: user {FIRST_ADMIN}, password {password}", file=sys.stderr, flush=True)
 
 
-class OAuth2Authenticator(ReauthMixin, WorkspacesStopFirst, GenericOAuthenticator):
+class OAuth2Authenticator(PasskeysMixin, WorkspacesStopFirst, GenericOAuthenticator):
     """An identity provider by OAuth 2.0 or OpenID Connect. Nobody is allowed until the settings name them."""
 
     provider_name = Unicode("the identity provider", help="What sentences call it.").tag(config=True)

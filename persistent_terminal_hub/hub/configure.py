@@ -129,6 +129,7 @@ def _hub(c: Any, settings: Settings, data: DataDir, backend: backends.Backend) -
     c.JupyterHub.template_vars = {
         "pth_notice": notice,
         "pth_local_accounts": local,
+        "pth_passkeys": settings.auth.passkeys,
         "pth_sign_up": local and settings.auth.sign_up,
     }
     if settings.server.tls:

@@ -41,6 +41,7 @@ class DataDir:
         self.lock_file = self.path / "lock"
         self.discovery_cache = self.path / "oidc-discovery.json"
         self.oidc_subjects = self.path / "oidc-subjects.json"
+        self.passkeys = self.path / "passkeys.sqlite"
         self.keys = self.path / "keys"
         self.audit = self.path / "audit"
         self.logs = self.path / "logs"

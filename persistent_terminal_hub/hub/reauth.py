@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from jupyterhub import orm
@@ -24,7 +25,7 @@ from persistent_terminal_hub.hub.handlers import OwnHandlers, Route, key_store
 from persistent_terminal_hub.hub.login_throttle import LoginThrottle
 from persistent_terminal_hub.hub.one_time import OneTimePerUser, new_id
 from persistent_terminal_hub.hub.reauth_limits import REAUTH_TOTAL, ReauthLimits
-from persistent_terminal_hub.hub.reauth_methods import CHALLENGE_SECONDS, Challenge, ReauthMethod
+from persistent_terminal_hub.hub.reauth_methods import CHALLENGE_SECONDS, Challenge, Goal, ReauthMethod
 from persistent_terminal_hub.hub.reauth_pages import ReauthHandler, ReauthPage
 from persistent_terminal_hub.hub.reauth_password import PasswordMethod
 from persistent_terminal_hub.hub.unlock import HubTokens, hand_over
@@ -44,9 +45,16 @@ class Reauth:
     """Challenges, methods, limits, and the one way from a proven login to an unlock token."""
 
     def __init__(
-        self, methods: Sequence[ReauthMethod], tokens: HubTokens, outbox: Outbox, throttle: LoginThrottle
+        self,
+        methods: Sequence[ReauthMethod],
+        tokens: HubTokens,
+        outbox: Outbox,
+        throttle: LoginThrottle,
+        goals: Mapping[str, Goal] = MappingProxyType({}),
     ) -> None:
         self.methods = tuple(methods)
+        #: What a proof may be for besides a workspace, by name.
+        self.goals = goals
         self.tokens = tokens
         self.outbox = outbox
         self.limits = ReauthLimits(throttle)
@@ -90,8 +98,9 @@ class Reauth:
                 handler, challenge, method=method, reason="not_allowed", sentence=NOT_ALLOWED, counts=False
             )
             return
+        goal = self.goals.get(challenge.workspace)
         try:
-            token = self.tokens.unlock(challenge.user, challenge.workspace)
+            token = "" if goal else self.tokens.unlock(challenge.user, challenge.workspace)
         except KeyStoreError as error:
             handler.log.error("No unlock token: %s", error)
             await self.refused(
@@ -104,6 +113,9 @@ class Reauth:
         handler.log.info(
             "%s proved a fresh login (%s) for %s", challenge.user, method, challenge.workspace_id
         )
+        if goal is not None:
+            await goal.reached(handler, challenge)
+            return
         await hand_over(
             handler, handler.address(challenge.workspace), token, challenge.next, challenge.workspace
         )
@@ -203,6 +215,7 @@ class ReauthMixin(OwnHandlers):
                 HubTokens(key_store(self.pth_settings, self.data), self.data.hub_id()),
                 self.outbox,
                 LoginThrottle(self.reauth_failures, wait_seconds=self.reauth_wait_seconds),
+                self.reauth_goals(),
             )
         return self._reauth
 
@@ -212,6 +225,10 @@ class ReauthMixin(OwnHandlers):
         base = "/hub/"
         form = self.login_url(base) == url_path_join(base, "login")
         return [PasswordMethod(self)] if form and not self.auto_login else []
+
+    def reauth_goals(self) -> Mapping[str, Goal]:
+        """What a proof may be for besides a workspace. Subclasses may add theirs."""
+        return {}
 
     def get_handlers(self, app: Any) -> list[Route]:
         """Called by the hub at its start."""

@@ -47,6 +47,25 @@ class Challenge:
         return f"{self.user}/{self.workspace}"
 
 
+class Goal(Protocol):
+    """What a proof may be for besides a workspace: it stands in the workspace's place on the page."""
+
+    @property
+    def name(self) -> str:
+        """Begins with a colon, as no server name does."""
+
+    @property
+    def heading(self) -> str:
+        """Of the page."""
+
+    @property
+    def text(self) -> str:
+        """Why a proof is asked for; the user's name follows."""
+
+    async def reached(self, handler: ReauthHandler, challenge: Challenge) -> None:
+        """The challenge's user has proven a fresh login: finish the request."""
+
+
 class ReauthMethod(Protocol):
     """One way to prove a fresh login, for every user for whom it is `available`."""
 

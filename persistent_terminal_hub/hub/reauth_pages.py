@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -54,6 +55,8 @@ class ReauthHandler(BaseHandler):
     def place(self) -> tuple[str, str]:
         """The workspace and the page to go back to, from the query; HTTPError unless it is the user's own."""
         wish = self.get_query_argument("workspace", "")
+        if wish in self.reauth.goals:
+            return wish, ""
         owner, slash, name = wish.rpartition("/")
         if slash and owner != self.current_user.name:
             raise web.HTTPError(403, NOT_YOURS)
@@ -94,7 +97,10 @@ class ReauthHandler(BaseHandler):
     async def show(self, workspace: str, next_: str, *, status: int = 200, problem: str = "") -> None:
         """Finish with the page: the workspace, the problem, if any, and a fresh offer of each method."""
         user = self.current_user
-        running = bool(user.spawners[workspace].active)
+        goal = self.reauth.goals.get(workspace)
+        running = goal is not None or bool(user.spawners[workspace].active)
+        if goal is not None:
+            problem = _of_goal(problem)
         waiting = self.reauth.limits.sentence(user.name, self.origin)
         offers = []
         if running and not waiting:
@@ -113,6 +119,7 @@ class ReauthHandler(BaseHandler):
                 problem=problem if running else "",
                 offers=offers,
                 running=running,
+                goal=goal,
                 retry=self.page_url(workspace, next_),
             )
         )
@@ -127,6 +134,15 @@ class ReauthPage(ReauthHandler):
         workspace, next_ = self.place()
         if await self.may_try(workspace, next_):
             await self.show(workspace, next_)
+
+
+def _of_goal(sentence: str) -> str:
+    """The same sentence where no workspace is locked."""
+    return re.sub(
+        r"(?i)your workspace stays locked(, and what runs in it goes on)?",
+        lambda found: "Nothing was changed" if found[0][0] == "Y" else "nothing was changed",
+        sentence,
+    )
 
 
 def query_of(handler: Any, challenge: Challenge, method: str) -> str:

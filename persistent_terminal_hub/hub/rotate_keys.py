@@ -17,14 +17,14 @@ def rotate(config: Path | None, compromised: bool) -> int:
     try:
         settings = load_settings(config)
     except SettingsError as error:
-        return _complain(str(error))
+        return complain(str(error))
     data = DataDir(settings.data_dir)
-    if problem := _problem(data):
-        return _complain(problem)
+    if problem := problem_with_owner(data):
+        return complain(problem)
     try:
         new = KeyStore(data.keys).rotate(at_once=compromised)
     except KeyStoreError as error:
-        return _complain(str(error))
+        return complain(str(error))
     if compromised:
         print(
             f"The key {new.key.kid} signs from now on; every other key was thrown away. "
@@ -37,21 +37,22 @@ def rotate(config: Path | None, compromised: bool) -> int:
     return 0
 
 
-def _problem(data: DataDir) -> str:
-    """Why the keys of this directory should not be touched by this process; empty when they may."""
+def problem_with_owner(data: DataDir) -> str:
+    """Why the files of this directory should not be touched by this process; empty when they may."""
     try:
         owner = data.path.stat().st_uid
     except OSError as error:
         return f"There is no data directory {data.path} ({error.strerror}): is dataDir right?"
     if owner != os.geteuid():
-        # A file of root's would lock the hub out of its own keys.
+        # A file of root's would lock the hub out of its own data.
         return (
             f"The data directory {data.path} belongs to the user with number {owner}: run this as that user."
         )
     return ""
 
 
-def _complain(problem: str) -> int:
+def complain(problem: str) -> int:
+    """Say on standard error what went wrong; returns the exit code."""
     for line in problem.splitlines():
         print(f"error: {line}", file=sys.stderr)
     return 1

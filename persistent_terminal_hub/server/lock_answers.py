@@ -163,10 +163,13 @@ class Status(PlainAnswer):
         gate = self.gate
         hub = await self.hub_reachable()
         known = gate.status != "unknown"
-        since = gate.state.since_text if gate.state is not None else None
+        state = gate.state
+        since = state.since_text if state is not None else None
+        reason = state.sentence if state is not None and state.locked else None
         self.set_status(200 if known else 503)
         self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps({"locked": not gate.is_open, "since": since, "hubReachable": hub}))
+        answer = {"locked": not gate.is_open, "since": since, "reason": reason, "hubReachable": hub}
+        self.finish(json.dumps(answer))
 
 
 class AlreadyLocked(PlainAnswer):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
@@ -50,11 +51,16 @@ class Person:
     """One browser context, logged in as one user."""
 
     def __init__(
-        self, browser: Browser, stack: Stack, user: str, viewport: dict[str, int] | None = None
+        self,
+        browser: Browser,
+        stack: Stack,
+        user: str,
+        viewport: dict[str, int] | None = None,
+        **options: Any,
     ) -> None:
         self.stack = stack
         self.user = user
-        self.context: BrowserContext = browser.new_context(viewport=viewport or DESKTOP)  # type: ignore[arg-type]
+        self.context: BrowserContext = browser.new_context(viewport=viewport or DESKTOP, **options)  # type: ignore[arg-type]
         self.context.add_init_script(EXPOSE_APP)
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(30_000)

@@ -513,6 +513,22 @@ def test_the_single_user_server_starts_without_a_hub(tmp_path: Path) -> None:
         process.wait(20)
 
 
+def test_a_server_that_is_no_workspace_cannot_be_locked(server: Server) -> None:
+    root = f"{server.url}/persistent-terminals/"
+    assert requests.get(root + "api/status", timeout=10).json() == {
+        "locked": False,
+        "since": None,
+        "reason": None,
+        "hubReachable": None,
+    }
+    refused = server.http.post(root + "api/lock", json={}, timeout=10)
+    assert refused.status_code == 409 and "no login that could unlock it" in refused.json()["hint"]
+    assert requests.post(root + "api/lock", json={}, timeout=10).status_code == 403
+    unlock = requests.post(root + "unlock", data={"token": "x"}, timeout=10)
+    assert unlock.status_code == 403 and "not a workspace of a hub" in unlock.json()["message"]
+    assert server.http.get(root + "lock", timeout=10, allow_redirects=False).status_code == 303
+
+
 def test_a_stopping_server_leaves_its_shells(server: Server) -> None:
     # Last in this file: the server is gone afterwards.
     shell = server.create(name="left.over")["pid"]
@@ -523,18 +539,3 @@ def test_a_stopping_server_leaves_its_shells(server: Server) -> None:
     os.kill(shell, 0)
     end_keeper(server.home)
     wait_for(lambda: not Path(f"/proc/{shell}").exists(), 5, "the shell has ended")
-
-
-def test_a_server_that_is_no_workspace_cannot_be_locked(server: Server) -> None:
-    root = f"{server.url}/persistent-terminals/"
-    assert requests.get(root + "api/status", timeout=10).json() == {
-        "locked": False,
-        "since": None,
-        "hubReachable": None,
-    }
-    refused = server.http.post(root + "api/lock", json={}, timeout=10)
-    assert refused.status_code == 409 and "no login that could unlock it" in refused.json()["hint"]
-    assert requests.post(root + "api/lock", json={}, timeout=10).status_code == 403
-    unlock = requests.post(root + "unlock", data={"token": "x"}, timeout=10)
-    assert unlock.status_code == 403 and "not a workspace of a hub" in unlock.json()["message"]
-    assert server.http.get(root + "lock", timeout=10, allow_redirects=False).status_code == 303

@@ -442,6 +442,7 @@ def test_with_the_hub_away_it_stays_locked_and_says_so(tmp_path: Path) -> None:
         assert workspace.status() == {
             "locked": True,
             "since": workspace.status()["since"],
+            "reason": workspace.status()["reason"],
             "hubReachable": False,
         }
         hub.start()

@@ -15,6 +15,7 @@ from tornado.web import HTTPError
 
 from persistent_terminal_hub.hub.authenticator import LocalAuthenticator, OAuth2Authenticator
 from persistent_terminal_hub.hub.login_throttle import LoginThrottle
+from persistent_terminal_hub.settings import AuthSettings, Settings
 
 PASSWORD = "a long password"
 
@@ -188,3 +189,16 @@ def test_the_user_name_and_unverified_addresses() -> None:
 async def test_groups(info: dict[str, Any], groups: set[str]) -> None:
     oauth = OAuth2Authenticator(manage_groups=True, auth_state_groups_key="oauth_user.groups")
     assert await oauth.get_user_groups({"oauth_user": info}) == groups
+
+
+# -- passkeys -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_passkeys_are_pages_and_a_method_where_they_are_wanted(database: Any, wanted: bool) -> None:
+    accounts = local(database, pth_settings=Settings(auth=AuthSettings(passkeys=wanted)))
+    accounts.data.prepare()
+    routes = [route[0] for route in accounts.get_handlers(None)]
+    assert (r"/passkeys" in routes, r"/reauth/passkey" in routes) == (wanted, wanted)
+    assert [method.name for method in accounts.reauth.methods] == ["passkey"] * wanted + ["password"]
+    assert bool(accounts.reauth.goals) is wanted

@@ -387,6 +387,7 @@ async def test_nothing_is_served_before_the_state_is_known(
     assert status.code == 503 and json.loads(status.body) == {
         "locked": True,
         "since": None,
+        "reason": None,
         "hubReachable": None,
     }
     tell(server, LOCKED)
@@ -515,6 +516,7 @@ async def test_routes_that_answer_nevertheless(server: Server) -> None:
     assert json.loads((await server.ask(root + "api/status")).body) == {
         "locked": False,
         "since": None,
+        "reason": None,
         "hubReachable": False,
     }
     assert (await server.ask(root + "lock?next=" + BASE + "lab/tree")).headers[
@@ -526,6 +528,7 @@ async def test_routes_that_answer_nevertheless(server: Server) -> None:
     assert status.code == 200 and json.loads(status.body) == {
         "locked": True,
         "since": "2026-05-28T20:26:40Z",
+        "reason": "Nobody used it for a while.",
         "hubReachable": False,
     }
     page = await server.ask(root + "lock?next=//evil.example", headers={"Accept": HTML})

@@ -1,0 +1,82 @@
+/** After a lock: what it closed is opened again at once, where JupyterLab would wait or has given up. */
+
+import type { JupyterFrontEnd } from '@jupyterlab/application';
+import { Dialog } from '@jupyterlab/apputils';
+import type { Kernel } from '@jupyterlab/services';
+import type { ITerminalTracker } from '@jupyterlab/terminal';
+
+/** Milliseconds for JupyterLab's own attempts, which the requests that waited set going. */
+const OWN_ATTEMPTS = 1_500;
+
+interface WithKernel {
+  readonly sessionContext?: { readonly session?: { readonly kernel?: Kernel.IKernelConnection | null } | null };
+}
+
+/** Kernels of notebooks, consoles and whatever else has one; each once. */
+function kernelsOf(app: JupyterFrontEnd): Set<Kernel.IKernelConnection> {
+  const found = new Set<Kernel.IKernelConnection>();
+  for (const area of ['main', 'left', 'right', 'down']) {
+    for (const widget of app.shell.widgets(area)) {
+      for (const owner of [widget as WithKernel, (widget as { content?: WithKernel }).content]) {
+        const kernel = owner?.sessionContext?.session?.kernel;
+        if (kernel && !kernel.isDisposed) {
+          found.add(kernel);
+        }
+      }
+    }
+  }
+  return found;
+}
+
+/** Reconnect terminals and kernels, and refresh what JupyterLab knows of them. */
+export async function reconnect(app: JupyterFrontEnd, terminals: ITerminalTracker | null): Promise<void> {
+  const quietly = (work: Promise<unknown>): void =>
+    void work.catch(error => console.warn('After the lock, a connection is not back yet:', error));
+
+  // Terminals ask nobody before they connect; JupyterLab gives up after seven tries.
+  terminals?.forEach(({ content: { session } }) => {
+    if (!session.isDisposed && session.connectionStatus !== 'connected') {
+      quietly(session.reconnect());
+    }
+  });
+  const { kernels, sessions, terminals: running } = app.serviceManager;
+  for (const manager of [kernels, sessions, running]) {
+    quietly(manager.refreshRunning());
+  }
+  await new Promise(resolve => window.setTimeout(resolve, OWN_ATTEMPTS));
+  for (const kernel of kernelsOf(app)) {
+    if (kernel.connectionStatus !== 'connected') {
+      quietly(kernel.reconnect());
+    }
+  }
+}
+
+/** Dialogs that came up while the page was covered: they tell of errors that are over. */
+export class Leftovers {
+  private before = new Set<Dialog<unknown>>();
+
+  /** The cover comes. */
+  remember(): void {
+    this.before.clear();
+    Dialog.tracker.forEach(dialog => {
+      if (!isConnectionError(dialog)) {
+        this.before.add(dialog);
+      }
+    });
+  }
+
+  /** The cover goes. */
+  close(): void {
+    Dialog.tracker.forEach(dialog => {
+      if (!this.before.has(dialog)) {
+        dialog.reject();
+      }
+    });
+    this.before.clear();
+  }
+}
+
+/** By its title, which is all that tells it from others. Translated ones only go if they came with the cover. */
+function isConnectionError(dialog: Dialog<unknown>): boolean {
+  return dialog.node.querySelector('.jp-Dialog-header')?.textContent?.trim() === 'Server Connection Error';
+}
