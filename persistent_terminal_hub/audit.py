@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 FIELDS: Final = frozenset(
     {
         "who", "what", "on", "origin", "result", "reason", "method", "session", "workspace", "user",
-        "by", "token_id", "count", "seconds", "image", "name", "role", "code",
+        "by", "token_id", "count", "seconds", "image", "name", "role", "code", "command", "sha256",
     }
 )  # fmt: skip
 #: Characters of one value; the rest is cut off, visibly.

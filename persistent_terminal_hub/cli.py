@@ -170,6 +170,50 @@ def keep_alive(pid: int | None, duration: str | None, session: str | None, stop:
         _fail([str(error)])
 
 
+@main.group("secrets")
+def secrets_group() -> None:
+    """Look after the keys that seal people's secrets."""
+
+
+@secrets_group.command("rotate-key")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file; else what PTH_CONFIG names.")
+@click.option("--forget-old", is_flag=True, help="Remove older keys that seal nothing any more.")
+def rotate_secrets_key(config: Path | None, forget_old: bool) -> None:
+    """Add a sealing key and put every secret under it. The service may go on meanwhile."""
+    from persistent_terminal_hub.control.secrets_command import rotate_key
+
+    raise SystemExit(rotate_key(config, forget_old))
+
+
+@main.group()
+def audit() -> None:
+    """The audit log: who did what."""
+
+
+@audit.command("verify")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file; else what PTH_CONFIG names.")
+@click.option(
+    "--heads", type=click.Path(path_type=Path), help="Exported heads; else those of the data folder."
+)
+@click.option(
+    "--public-key", type=click.Path(path_type=Path), help="The key that the heads were signed with."
+)
+def audit_verify(config: Path | None, heads: Path | None, public_key: Path | None) -> None:
+    """Look whether a record was changed, removed or cut off. Exit status: 0 whole, 1 not, 2 cannot tell."""
+    from persistent_terminal_hub.control.audit_command import verify
+
+    raise SystemExit(verify(config, heads, public_key))
+
+
+@audit.command("export")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file; else what PTH_CONFIG names.")
+def audit_export(config: Path | None) -> None:
+    """Print every record as a line of JSON, the oldest first."""
+    from persistent_terminal_hub.control.audit_command import export
+
+    raise SystemExit(export(config))
+
+
 @main.group()
 def passkeys() -> None:
     """Look after the passkeys that people have enrolled, on the machine that holds the data directory."""

@@ -9,6 +9,7 @@ What holds, and the tests prove:
 - Nothing ends or stops unless its warning was shown while the end was near, and long enough ago. A warning
   that presence, an extension or a new job made void does not count: it is given again.
 - Presence alone decides the lock, absence of connections alone the lock after a reconnect.
+- A session that uses too much ends only if it still does `RESOURCE_GRACE` after its warning.
 - Jobs and open pages defer the idle stop, each for `keep_alive_max` at most; never a lock, a TTL or an age.
 """
 
@@ -19,8 +20,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-SessionCode = Literal["ttl", "max_age"]
+SessionCode = Literal["ttl", "max_age", "cpu", "memory"]
 WorkspaceCode = Literal["idle_stop", "workspace_max_age"]
+
+#: A session that uses more than it may gets so much time after its warning, unless `warn_before` is shorter.
+RESOURCE_GRACE = 60.0
+#: Such a warning counts for so much longer; then it was of another time, and is given again.
+RESOURCE_STALE = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,8 @@ class Rules:
     ttl: float = 86400.0  # of a session, since the owner's last presence
     max_ttl: float = 0.0  # what a session may wish or be extended to; 0: no more than `ttl`
     max_age: float = 0.0  # of a session, since its creation
+    max_cpu: float = 0.0  # of a session: CPU time
+    max_memory: float = 0.0  # of a session: MiB, the only rule that is no time
     idle_stop: float = 0.0  # of a workspace, without presence, job or connected page
     workspace_max_age: float = 0.0  # of a workspace, since its start
     remove_after: float = 0.0  # of a stopped workspace
@@ -56,6 +64,8 @@ class SessionFacts:
     extended: float = 0.0  # seconds that the owner added to its end
     #: Warning code -> seconds since it was shown to a person or noted where one will see it.
     warned: Mapping[str, float] = field(default_factory=dict)
+    cpu: float = 0.0  # CPU time used; 0: not known
+    memory: float = 0.0  # MiB in use; 0: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +187,37 @@ def _limit(seconds: float) -> float:
 
 
 def _session(session: SessionFacts, facts: WorkspaceFacts, rules: Rules) -> Iterator[Action]:
+    excess = list(_excess(session, rules))
+    ends = [action for action in excess if isinstance(action, EndSession)]
+    if ends:
+        yield ends[0]
+        return
+    yield from _lifetime(session, facts, rules)
+    yield from excess
+
+
+def _excess(session: SessionFacts, rules: Rules) -> Iterator[Action]:
+    """A session that uses more than it may: nobody knows when it will, so it is warned when it does."""
+    grace = min(RESOURCE_GRACE, rules.warn_before)
+    causes: tuple[tuple[SessionCode, float, float, str, str], ...] = (
+        ("cpu", session.cpu, rules.max_cpu, f"it used {span(session.cpu)} of CPU time", span(rules.max_cpu)),
+        (
+            "memory", session.memory, rules.max_memory, f"it uses {session.memory:.0f} MiB of memory",
+            f"{rules.max_memory:.0f} MiB",
+        ),
+    )  # fmt: skip
+    for code, used, limit, what, most in causes:
+        if not used > _limit(limit):
+            continue
+        why, shown = f"{what}, the limit is {most}", session.warned.get(code)
+        if shown is None or not 0 <= shown <= grace + RESOURCE_STALE:
+            yield Warn(code, grace, session.id, f"Session {session.name} ends in {span(grace)}: {why}.")
+        elif shown >= grace:
+            told = f"the warning was shown {span(shown)} ago"
+            yield EndSession(session.id, code, f"Session {session.name} ends: {why}, {told}.")
+
+
+def _lifetime(session: SessionFacts, facts: WorkspaceFacts, rules: Rules) -> Iterator[Action]:
     # Whoever creates a session is there, even through an interface that is no presence.
     absent = min(facts.since_presence, session.age)
     ttl = ttl_of(session.ttl, session.extended, rules)

@@ -10,6 +10,7 @@ own and is imported when first used, so that importing the model stays cheap.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -48,6 +49,12 @@ Mebibyte = 1024 * 1024
 YEARS = 315_360_000
 Minutes = Annotated[float, Field(ge=0, le=YEARS // 60, allow_inf_nan=False)]
 Days = Annotated[float, Field(ge=0, le=YEARS // 86400, allow_inf_nan=False)]
+
+
+def _size_or_none(value: str) -> str:
+    if value and not re.fullmatch(r"[1-9][0-9]{0,4}[MGT]", value):
+        raise ValueError("must be a size such as 512M or 2G (a whole number, then M, G or T), or empty")
+    return value
 
 
 class TlsSettings(Section):
@@ -100,10 +107,21 @@ class SessionSettings(Section):
     keep_alive_max_minutes: Minutes = Field(
         1440.0, description="So long a job or a watched process may defer the idle stop; 0: for ever."
     )
+    max_cpu_seconds: int = Field(
+        0, ge=0, le=YEARS, description="End a session that used more CPU time, after a warning; 0: never."
+    )
+    max_memory: str = Field(
+        "", description="End a session that uses more, as 4G, after a warning; empty: never."
+    )
     scrollback_bytes: int = Field(
         8 * Mebibyte, ge=64 * 1024, le=1024 * Mebibyte, description="Output kept per session, in bytes."
     )
     max_per_workspace: int = Field(50, ge=1, le=10000, description="Sessions one workspace may hold.")
+
+    @field_validator("max_memory")
+    @classmethod
+    def _memory(cls, value: str) -> str:
+        return _size_or_none(value)
 
 
 class PtySettings(Section):
@@ -224,9 +242,95 @@ class RuleSettings(Section):
     )
     warn_seconds: int | None = Field(None, ge=1, le=86400, description="As `session.warnSeconds`.")
     keep_alive_max_minutes: Minutes | None = Field(None, description="As `session.keepAliveMaxMinutes`.")
+    max_cpu_seconds: int | None = Field(None, ge=0, le=YEARS, description="As `session.maxCpuSeconds`.")
+    max_memory: str | None = Field(None, description="As `session.maxMemory`.")
     idle_stop_minutes: Minutes | None = Field(None, description="As `culler.idleStopMinutes`.")
     workspace_max_age_minutes: Minutes | None = Field(None, description="As `culler.workspaceMaxAgeMinutes`.")
     remove_stopped_after_days: Days | None = Field(None, description="As `culler.removeStoppedAfterDays`.")
+
+    @field_validator("max_memory")
+    @classmethod
+    def _memory(cls, value: str | None) -> str | None:
+        return None if value is None else _size_or_none(value)
+
+
+class ControlSettings(Section):
+    """The service behind /services/terminals: the API of workspaces and sessions, secrets, the audit log."""
+
+    enabled: bool = Field(True, description="Run the control service.")
+    port: Port = Field(8082, description="Port of the service on loopback, for the proxy.")
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="`postgresql+psycopg://user:password@host/name`; empty: SQLite in the data directory.",
+    )
+    operators: frozenset[str] = Field(
+        frozenset(), description="Users who see and steer everything, but may open nobody's workspace."
+    )
+    operator_groups: frozenset[str] = Field(frozenset(), description="Groups whose members are operators.")
+
+
+class VaultSettings(Section):
+    """HashiCorp Vault, for `secrets.keySource: vault`."""
+
+    address: str = Field("", description="Vault's address, as https://vault.example.org:8200.")
+    token: SecretStr = Field(
+        SecretStr(""), description="A token that may read (KV) or use (transit) the key."
+    )
+    engine: Literal["kv", "transit"] = Field(
+        "kv",
+        description="`kv`: Vault holds the keys (KV version 2); `transit`: it wraps those in a file.",
+    )
+    mount: str = Field("secret", min_length=1, description="Where that engine is mounted.")
+    name: str = Field(
+        "persistent-terminal-hub",
+        min_length=1,
+        description="Path of the KV secret, or name of the transit key.",
+    )
+    namespace: str = Field("", description="Vault's namespace; empty: none.")
+    ca_file: str = Field("", description="Certificates that vouch for Vault; empty: the system's.")
+
+
+class SecretsSettings(Section):
+    """The keys that seal people's secrets in the database."""
+
+    key_source: Literal["file", "env", "vault"] = Field(
+        "file",
+        description="`file`: one in the data directory; `env`: `PTH_SEALING_KEYS`; `vault`: HashiCorp Vault.",
+    )
+    vault: VaultSettings = Field(default_factory=VaultSettings, description="HashiCorp Vault.")
+
+
+class UsageSettings(Section):
+    """How often the use of workspaces is measured, and how long that is kept."""
+
+    sample_seconds: int = Field(60, ge=5, le=3600, description="Seconds between two measurements.")
+    keep_days: int = Field(
+        365, ge=8, le=3650, description="By the hour so long; by ten minutes a week, by the minute a day."
+    )
+
+
+class AuditSettings(Section):
+    """What was done by whom: how long it is kept, and what of it."""
+
+    retention_days: int = Field(
+        365, ge=0, le=36500, description="Records are removed after so many days; 0: never."
+    )
+    head_minutes: int = Field(
+        10, ge=1, le=10080, description="How often the log's end is exported, signed, to audit/heads.jsonl."
+    )
+    execute_text: bool = Field(
+        False, description="Record the text of executed commands; else their SHA-256 only."
+    )
+
+
+class ExecuteSettings(Section):
+    """Commands that are run by the API."""
+
+    default_timeout: int = Field(30, ge=1, le=86400, description="Seconds, when a request names none.")
+    max_timeout: int = Field(3600, ge=1, le=86400, description="Seconds that a request may ask for.")
+    max_output_bytes: int = Field(
+        1048576, ge=1024, le=16777216, description="Of each output; what comes after is dropped, and said."
+    )
 
 
 class Settings(Section):
@@ -239,6 +343,11 @@ class Settings(Section):
     workspace: WorkspaceSettings = Field(default_factory=WorkspaceSettings)
     docker: DockerSettings = Field(default_factory=DockerSettings)
     culler: CullerSettings = Field(default_factory=CullerSettings)
+    control: ControlSettings = Field(default_factory=ControlSettings)
+    secrets: SecretsSettings = Field(default_factory=SecretsSettings)
+    usage: UsageSettings = Field(default_factory=UsageSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
+    execute: ExecuteSettings = Field(default_factory=ExecuteSettings)
     rules: tuple[RuleSettings, ...] = Field((), description="Other durations for some people or workspaces.")
     data_dir: FilePath = Field(Path("var"), description="Where the hub keeps its database, keys and logs.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

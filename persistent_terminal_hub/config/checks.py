@@ -88,6 +88,7 @@ def _port_problems(settings: Settings) -> Iterator[str]:
         "server.port": server.port,
         "server.hubPort": server.hub_port,
         "server.proxyApiPort": server.proxy_api_port,
+        **({"control.port": settings.control.port} if settings.control.enabled else {}),
     }
     names = list(ports)
     for index, name in enumerate(names):

@@ -299,8 +299,9 @@ class _Walker:
 def _spellings(members: Iterable[Member]) -> dict[str, str]:
     """Both spellings of each member's name, and what the member is called in full."""
     members = list(members)
-    names = {member.keys[-1]: member.dotted for member in members}
-    return names | {member.path[-1]: member.dotted for member in members}
+    # Of several groups that know the name, the first one.
+    names = {member.keys[-1]: member.dotted for member in reversed(members)}
+    return names | {member.path[-1]: member.dotted for member in reversed(members)}
 
 
 def _names(group: Group) -> str:

@@ -51,6 +51,8 @@ def rules_for(settings: Settings, user: str, groups: Collection[str], workspace:
         "reauth_on_reconnect": session.reauth_on_reconnect,
         "warn_seconds": session.warn_seconds,
         "keep_alive_max_minutes": session.keep_alive_max_minutes,
+        "max_cpu_seconds": session.max_cpu_seconds,
+        "max_memory": _mebibytes(session.max_memory),
         "idle_stop_minutes": culler.idle_stop_minutes,
         "workspace_max_age_minutes": culler.workspace_max_age_minutes,
         "remove_stopped_after_days": culler.remove_stopped_after_days,
@@ -59,7 +61,11 @@ def rules_for(settings: Settings, user: str, groups: Collection[str], workspace:
     for entry in settings.rules:
         if matches(entry, user, groups, place):
             given = ((name, getattr(entry, name)) for name in values)
-            values |= {name: value for name, value in given if value is not None}
+            values |= {
+                name: _mebibytes(value) if isinstance(value, str) else value
+                for name, value in given
+                if value is not None
+            }
     ttl, most = values["ttl_seconds"], values["max_ttl_seconds"]
     return Rules(
         idle_lock=60.0 * values["idle_lock_minutes"],
@@ -67,6 +73,8 @@ def rules_for(settings: Settings, user: str, groups: Collection[str], workspace:
         ttl=float(min(ttl, most) if most else ttl),
         max_ttl=float(most),
         max_age=float(values["max_age_seconds"]),
+        max_cpu=float(values["max_cpu_seconds"]),
+        max_memory=float(values["max_memory"]),
         idle_stop=60.0 * values["idle_stop_minutes"],
         workspace_max_age=60.0 * values["workspace_max_age_minutes"],
         remove_after=86400.0 * values["remove_stopped_after_days"],
@@ -82,6 +90,12 @@ def rules_in_workspace(settings: Settings, user: str, groups: Collection[str], w
     if settings.culler.enabled and not settings.culler.dry_run:
         return rules
     return replace(rules, idle_stop=0.0, workspace_max_age=0.0, remove_after=0.0)
+
+
+def _mebibytes(size: str) -> float:
+    """Of a size as 512M; 0 of an empty one."""
+    units = {"M": 1, "G": 1024, "T": 1024 * 1024}
+    return float(int(size[:-1]) * units[size[-1]]) if size else 0.0
 
 
 def matches(entry: RuleSettings, user: str, groups: Collection[str], place: str) -> bool:

@@ -61,6 +61,8 @@ class Workspace(Base):
     source: Mapped[Json | None]
     root_path: Mapped[str] = mapped_column(Text)
     env: Mapped[Json]
+    #: creating, ready, deleting
+    state: Mapped[str] = mapped_column(String(16))
     created: Mapped[float]
 
 
@@ -68,19 +70,27 @@ class Operation(Base):
     """Something that takes long: a creation, a clone. An instance works on it while it holds the lease."""
 
     __tablename__ = "operations"
-    __table_args__ = (Index("ix_operations_state", "state"), Index("ix_operations_owner", "owner"))
+    __table_args__ = (
+        Index("ix_operations_state", "state"),
+        Index("ix_operations_owner", "owner"),
+        Index("ix_operations_workspace", "workspace"),
+    )
 
     id: Mapped[str] = mapped_column(Identity, primary_key=True)
     owner: Mapped[str] = mapped_column(UserName)
     actor: Mapped[str] = mapped_column(UserName)
     kind: Mapped[str] = mapped_column(String(32))
     workspace: Mapped[str] = mapped_column(Identity)
-    #: waiting, running, done, failed, cancelled
+    #: See `operations.State`.
     state: Mapped[str] = mapped_column(String(16))
     #: The next step; what it means is `operations.py`'s.
     step: Mapped[str] = mapped_column(String(32))
     request: Mapped[Json]
-    result: Mapped[Json | None]
+    #: What its steps must remember.
+    notes: Mapped[Json]
+    #: The actor's token and credentials (`sealing.py`), until the operation has ended.
+    sealed: Mapped[str] = mapped_column(Text, default="")
+    error: Mapped[str] = mapped_column(Text, default="")
     cancel: Mapped[bool] = mapped_column(default=False)
     lease_holder: Mapped[str] = mapped_column(Identity, default="")
     lease_until: Mapped[float] = mapped_column(default=0.0)
@@ -170,17 +180,21 @@ class AuditAnchor(Base):
 
 
 class UsageSample(Base):
-    """What a workspace used in the `seconds` that begin at `at`."""
+    """What a workspace used in the `seconds` that begin at `at`.
+
+    With `seconds` 0 the row holds the counters as last read, of the workspace's start at `at`.
+    """
 
     __tablename__ = "usage"
     __table_args__ = (Index("ix_usage_seconds_at", "seconds", "at"),)
 
-    workspace: Mapped[str] = mapped_column(Identity, primary_key=True)
+    owner: Mapped[str] = mapped_column(UserName, primary_key=True)
+    #: The server's name; empty for the default one.
+    workspace: Mapped[str] = mapped_column(UserName, primary_key=True)
     #: Empty for the workspace as a whole.
     session: Mapped[str] = mapped_column(Identity, primary_key=True)
     seconds: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     at: Mapped[int] = mapped_column(Serial, primary_key=True, autoincrement=False)
-    owner: Mapped[str] = mapped_column(UserName, index=True)
     cpu_seconds: Mapped[float]
     memory_bytes: Mapped[int] = mapped_column(BigInteger)
     memory_peak: Mapped[int] = mapped_column(BigInteger)

@@ -64,6 +64,8 @@ def _session(entry: object) -> SessionFacts:
         busy_for=_seconds(model, "busy_for", 0.0),
         ttl=_optional(model, "ttl"),
         max_age=_optional(model, "max_age"),
+        cpu=_seconds(model, "cpu", 0.0),
+        memory=_seconds(model, "memory", 0.0),
         extended=_seconds(model, "extended", 0.0),
         warned=_warned(model),
     )

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from persistent_terminal_hub import audit
 from persistent_terminal_hub.config.presets import preset_of
 from persistent_terminal_hub.hub import backend as backends
+from persistent_terminal_hub.hub.control_service import control_roles, control_service
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirError
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, Endpoints, discover
 from persistent_terminal_hub.hub.preflight import has_address
@@ -145,8 +146,11 @@ def _hub(c: Any, settings: Settings, data: DataDir, backend: backends.Backend) -
         {"name": SUPERVISOR, "api_token": data.supervisor_token(), "display": False},
         {"name": CULLER, "api_token": data.culler_token(), "display": False},
     ]
+    if settings.control.enabled:
+        c.JupyterHub.services.append(control_service(settings, data))
     c.JupyterHub.custom_scopes = CUSTOM_SCOPES
     c.JupyterHub.load_roles = [
+        *control_roles(settings),
         {"name": SUPERVISOR, "scopes": ["proxy"], "services": [SUPERVISOR]},
         {"name": CULLER, "scopes": list(CULLER_SCOPES), "services": [CULLER]},
     ]

@@ -35,6 +35,7 @@ class DataDir:
         self.proxy_token_file = self.path / "proxy_token"
         self.supervisor_token_file = self.path / "supervisor_token"
         self.culler_token_file = self.path / "culler_token"
+        self.control_token_file = self.path / "control_token"
         self.hub_id_file = self.path / "hub-id"
         self.backend_file = self.path / "backend"
         self.lock_file = self.path / "lock"
@@ -77,6 +78,10 @@ class DataDir:
     def culler_token(self) -> str:
         """Lets the culler see and stop workspaces; made once so that a restarted hub still knows it."""
         return _made_once(self.culler_token_file, lambda: secrets.token_hex(32))
+
+    def control_token(self) -> str:
+        """Lets the control service list users and servers; made once, as the culler's."""
+        return _made_once(self.control_token_file, lambda: secrets.token_hex(32))
 
     def lock(self) -> int:
         """Take the directory for this process; returns the descriptor that holds it.

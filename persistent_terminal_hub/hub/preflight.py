@@ -39,12 +39,17 @@ def has_address(address: str) -> bool:
 
 
 def ports_of(settings: Settings, hub_address: str) -> list[Port]:
-    """The ports of the proxy, its API and the hub."""
+    """The ports of the proxy, its API, the hub and the control service."""
     server = settings.server
     hub = Port(hub_address, server.hub_port, "server.hubPort", "the hub")
     return [
         Port(server.host, server.port, "server.port", "the public address"),
         Port("127.0.0.1", server.proxy_api_port, "server.proxyApiPort", "the proxy's API"),
+        *(
+            [Port("127.0.0.1", settings.control.port, "control.port", "the control service")]
+            if settings.control.enabled
+            else []
+        ),
         # The address of a network that Docker has yet to make: nobody listens there.
         *([hub] if has_address(hub_address) else []),
     ]

@@ -27,6 +27,7 @@ from traitlets import Float, Instance, Integer, Unicode
 
 from persistent_terminal_hub.hub import failures, proc
 from persistent_terminal_hub.hub.listening import until_listening
+from persistent_terminal_hub.hub.logs_api import tail_of_file
 from persistent_terminal_hub.hub.stop_grace import keeper_grace
 from persistent_terminal_hub.hub.workspace_rules import rules_environment
 from persistent_terminal_hub.settings import Settings
@@ -258,6 +259,10 @@ class PersistentProcessSpawner(LocalProcessSpawner):
                     os.kill(pid, signal.SIGKILL)
             await asyncio.sleep(0.1)
         self.clear_state()
+
+    async def log_tail(self, _lines: int) -> str:
+        """The end of what the workspace's own programs printed."""
+        return await tail_of_file(Path(self.data_dir) / "logs" / f"workspace-{self.key}.log")
 
     async def rename(self, old_name: str, new_name: str) -> None:
         """Refused: the files are in a directory that is called after the workspace."""

@@ -50,9 +50,17 @@ def _models(user: Any) -> list[dict[str, Any]]:
                 "groups": groups,
                 "pending": spawner.pending,
                 "ready": spawner.ready,
+                "started": _started(spawner),
+                # What an administrator looks for on the host: the container, or the first process.
+                "container": str(getattr(spawner, "object_id", "") or getattr(spawner, "pid", "") or ""),
                 # Where the proxy finds it. Asked directly, it is spared the proxy, whose figures of
                 # activity would otherwise never show an idle workspace.
                 "address": spawner.server.url if spawner.ready and spawner.server else None,
             }
         )
     return models
+
+
+def _started(spawner: Any) -> str | None:
+    started = getattr(spawner.orm_spawner, "started", None)
+    return started.isoformat() if started else None

@@ -17,6 +17,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from persistent_terminal_hub.hub import backend, egress_child, preflight
 from persistent_terminal_hub.hub.configure import hub_host, nobody_allowed, public_bind_url, share_dir
+from persistent_terminal_hub.hub.control_service import control_environment
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirError, DataDirLocked
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, discover
 from persistent_terminal_hub.hub.proc import is_alive
@@ -173,6 +174,8 @@ async def _run(
     hub = supervisor.start(hub_spec(settings, environment, hub_origin, (lock, password_end)))
     if settings.culler.enabled:
         supervisor.start(culler_spec(settings, data, environment, hub_origin))
+    if settings.control.enabled:
+        supervisor.start(control_spec(settings, data, environment, hub_origin))
 
     async def both_ready() -> None:
         await proxy.ready.wait()
@@ -260,11 +263,24 @@ def hub_spec(
     return ChildSpec("hub", argv, environment, pass_fds, is_ready)
 
 
+def _of_a_service(environment: dict[str, str]) -> dict[str, str]:
+    """The hub's environment without what is the hub's alone."""
+    left_out = ("PTH_LOCK_FD", "PTH_FIRST_PASSWORD_FD", "PTH_RESET_ADMIN_PASSWORD")
+    return {name: value for name, value in environment.items() if name not in left_out}
+
+
+def control_spec(
+    settings: Settings, data: DataDir, environment: dict[str, str], hub_origin: str
+) -> ChildSpec:
+    """How the control service is started. It answers 503 while the hub is away."""
+    env = {**_of_a_service(environment), **control_environment(settings, data, hub_origin)}
+    return ChildSpec("control", [sys.executable, "-m", "persistent_terminal_hub.control"], env)
+
+
 def culler_spec(settings: Settings, data: DataDir, environment: dict[str, str], hub_origin: str) -> ChildSpec:
     """How the culler is started. It waits for the hub by itself, and goes on while the hub is away."""
-    left_out = ("PTH_LOCK_FD", "PTH_FIRST_PASSWORD_FD", "PTH_RESET_ADMIN_PASSWORD")
     env = {
-        **{name: value for name, value in environment.items() if name not in left_out},
+        **_of_a_service(environment),
         "PTH_HUB_ID": data.hub_id(),
         "JUPYTERHUB_API_URL": f"{hub_origin}{settings.server.base_url}hub/api",
         "JUPYTERHUB_API_TOKEN": data.culler_token(),

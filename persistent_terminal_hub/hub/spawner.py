@@ -21,6 +21,7 @@ from persistent_terminal_hub.hub import containers, failures, secret_delivery, s
 from persistent_terminal_hub.hub.container_spec import SERVER_PORT
 from persistent_terminal_hub.hub.docker_client import EngineError, Kind
 from persistent_terminal_hub.hub.failures import WorkspaceProblem
+from persistent_terminal_hub.hub.logs_api import text_of
 from persistent_terminal_hub.hub.spawner_start import WorkspaceStart
 
 ASK_SECONDS = 2.0
@@ -201,6 +202,15 @@ class PersistentTerminalSpawner(WorkspaceStart):
         super().load_state(state)
         self._started_at = state.get("started_at", "")
         self._delivered = state.get("delivery", "")
+
+    async def log_tail(self, lines: int) -> str:
+        """The end of what the container's main process printed; empty when there is no container."""
+        try:
+            return text_of(await self.docker("logs", self.names.container, tail=lines))
+        except EngineError as error:
+            if error.kind is Kind.NOT_FOUND:
+                return ""
+            raise
 
     async def rename(self, old_name: str, new_name: str) -> None:
         """Refused: the files are in a volume that is called after the workspace."""

@@ -15,4 +15,13 @@ def rules_environment(settings: Settings, spawner: Any) -> dict[str, str]:
     """Called by the spawners' `get_env`. Groups are those that JupyterHub knows the user to be in."""
     user = spawner.user
     groups = [group.name for group in user.groups]
-    return {VARIABLE: rules_to_json(rules_in_workspace(settings, user.name, groups, spawner.name))}
+    return {
+        VARIABLE: rules_to_json(rules_in_workspace(settings, user.name, groups, spawner.name)),
+        **_quota(settings.workspace.disk_quota),
+    }
+
+
+def _quota(size: str) -> dict[str, str]:
+    """The soft quota of its files, in bytes."""
+    units = {"K": 10, "M": 20, "G": 30, "T": 40}
+    return {"PTH_DISK_QUOTA": str(int(size[:-1]) << units[size[-1]])} if size else {}

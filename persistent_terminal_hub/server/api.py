@@ -30,7 +30,7 @@ from .steering import is_steered
 MAX_BODY = 256 * 1024
 MAX_ENV = 200
 #: Why the hub may end a session.
-END_REASONS = frozenset({"ttl", "max_age", "terminated"})
+END_REASONS = frozenset({"ttl", "max_age", "cpu", "memory", "terminated"})
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 
 # A NUL would end the string for the kernel.
@@ -91,6 +91,7 @@ class SessionsHandler(APIHandler):
     """What all resources here share: the manager, bodies and errors."""
 
     auth_resource = "terminals"
+    max_body = MAX_BODY
 
     @property
     def sessions(self) -> PersistentTerminalManager:
@@ -106,8 +107,8 @@ class SessionsHandler(APIHandler):
 
     def body(self, model: type[Body]) -> Any:
         """The request's body as `model`; an empty one counts as `{}`."""
-        if len(self.request.body) > MAX_BODY:
-            raise SessionError(413, f"The body is larger than {MAX_BODY} bytes.")
+        if len(self.request.body) > self.max_body:
+            raise SessionError(413, f"The body is larger than {self.max_body} bytes.")
         try:
             value = json.loads(self.request.body or b"{}")
         except (ValueError, RecursionError) as error:

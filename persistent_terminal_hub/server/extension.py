@@ -16,14 +16,18 @@ from jupyter_server_terminals.app import TerminalsExtensionApp
 from . import (
     api,
     attach_tokens,
+    clone_routes,
+    execute_routes,
     hub_keys,
     lock_setup,
     names,
     own_keeper,
     pth_socket,
     rules_setup,
+    secrets_routes,
     stock_api,
     stream_start,
+    usage_routes,
 )
 from .attach_tokens import AttachTokens
 from .hub_keys import HubKeys
@@ -87,7 +91,13 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
         # The event loop does not run yet; the first requests wait for this.
         serverapp.io_loop.add_callback(manager.link.start)
         serverapp.web_app.add_handlers(".*$", api.handlers(settings["base_url"]))
+        if os.environ.get("PTH_RUNTIME_DIR"):
+            secrets_routes.set_up(serverapp, manager)
+            usage_routes.set_up(serverapp, manager)
         serverapp.web_app.add_handlers(".*$", pth_socket.handlers(settings["base_url"]))
+        clone_routes.set_up(settings)
+        serverapp.web_app.add_handlers(".*$", execute_routes.handlers(settings["base_url"]))
+        serverapp.web_app.add_handlers(".*$", clone_routes.handlers(settings["base_url"]))
         serverapp.io_loop.add_callback(stream_start.start, settings)
     elif serverapp.terminals_enabled:
         serverapp.log.error("Terminals are not persistent: another terminal manager is in use.")

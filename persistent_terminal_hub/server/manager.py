@@ -18,10 +18,12 @@ from tornado import web
 from traitlets import Integer, default
 
 from . import names, own_keeper
+from .disk_quota import DiskQuota
 from .environment import session_environment
 from .errors import SessionError, refusal
 from .keeper_link import Change, Info, KeeperError, KeeperGone, KeeperLink
 from .session import PersistentPty, now
+from .session_secrets import SessionSecrets
 
 DEFAULT_SCROLLBACK = 8 * 1024 * 1024
 #: Former names of a session that still lead to it.
@@ -70,6 +72,10 @@ class PersistentTerminalManager(TerminalManager):
         self.by_id: dict[str, PersistentPty] = {}
         #: The web application's `last_activity_times`, when there is one: output nobody watches is activity.
         self.activity_times: dict[str, Any] | None = None
+        #: What new sessions get of their owner's secrets; None outside a workspace.
+        self.secrets: SessionSecrets | None = None
+        #: Refuses new sessions beyond it; None: there is none.
+        self.quota: DiskQuota | None = None
         self._creating = 0
         #: What the rules say of a session, for the API; set before there is one.
         self.life: Callable[[Info], dict[str, Any]] = lambda _info: {}
@@ -159,6 +165,8 @@ class PersistentTerminalManager(TerminalManager):
     ) -> PersistentPty:
         """Start a session; raises `SessionError` with the sentence for the person who asked."""
         await self.ready()
+        if self.quota is not None:
+            await self.quota.check()
         fields = self._create_fields(
             name=name, cwd=cwd, env=env, argv=argv, shell=shell, cols=cols, rows=rows
         )
@@ -309,7 +317,9 @@ class PersistentTerminalManager(TerminalManager):
         if name is not None:
             self._check_free(name)
         program = list(argv) if argv else [shell, "-l"] if shell else list(self.shell_command)
-        environment = session_environment(os.environ, self.extra_env or {}, env or {}, name=name or "")
+        secrets = self.secrets.environment() if self.secrets else {}
+        asked = {**secrets, **(env or {})}
+        environment = session_environment(os.environ, self.extra_env or {}, asked, name=name or "")
         return {
             "name": name,
             "argv": [self._executable(program[0], environment), *program[1:]],

@@ -36,6 +36,7 @@ from .rules_facts import (
     seconds_or_none,
     session_facts,
     warnings_that_hold,
+    with_use,
     workspace_facts,
 )
 
@@ -61,6 +62,14 @@ class Teller(Protocol):
         """To everybody attached to a session, or (None) to every session."""
 
 
+#: What sessions use: id -> (CPU seconds, MiB).
+Used = Callable[[], Awaitable[Mapping[str, tuple[float, float]]]]
+
+
+async def _nothing_used() -> Mapping[str, tuple[float, float]]:
+    return {}
+
+
 class WorkspaceClock:
     """See the module."""
 
@@ -78,6 +87,7 @@ class WorkspaceClock:
         self.link = link
         self.presence = presence
         self.tell: Teller = lambda _session, _notice: None
+        self.used: Used = _nothing_used
         self._directory = directory
         self._environ = environ
         self._kernels_busy = kernels_busy
@@ -153,7 +163,11 @@ class WorkspaceClock:
     async def facts(self) -> WorkspaceFacts:
         """How it is now. Raises KeeperError, KeeperGone."""
         await self.link.count_connected(self._websockets())
-        return await self._gather(self.link.ask)
+        facts = await self._gather(self.link.ask)
+        if self.rules.max_cpu > 0 or self.rules.max_memory > 0:
+            with contextlib.suppress(OSError):  # then nobody knows what sessions use
+                return with_use(facts, await self.used())
+        return facts
 
     async def _gather(self, ask: Ask) -> WorkspaceFacts:
         models: list[dict[str, Any]] = []

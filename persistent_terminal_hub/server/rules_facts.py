@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from persistent_terminal_hub import policy
@@ -101,6 +102,19 @@ def workspace_facts(
         locked=locked,
         sessions=sessions,
         warned={code: max(0.0, now - at) for code, at in warned.items()},
+    )
+
+
+def with_use(facts: WorkspaceFacts, used: Mapping[str, tuple[float, float]]) -> WorkspaceFacts:
+    """The facts, and what each session uses: its id -> (CPU seconds, MiB)."""
+    return replace(
+        facts,
+        sessions=tuple(
+            replace(session, cpu=used[session.id][0], memory=used[session.id][1])
+            if session.id in used
+            else session
+            for session in facts.sessions
+        ),
     )
 
 

@@ -55,12 +55,13 @@ class Stack:
         self.backend = backend
         self.prefix = prefix
         self.environ = {**os.environ, **(environ or {})}
-        port, hub, api = free_ports(3)
+        port, hub, api, control = free_ports(4)
         self.url = f"http://127.0.0.1:{port}"
         octet = secrets.randbelow(200) + 20
         config: dict[str, Any] = {
             "dataDir": str(self.data),
             "server": {"port": port, "hubPort": hub, "proxyApiPort": api},
+            "control": {"port": control},
             "workspace": {"backend": backend, "startTimeoutSeconds": 90, "stopTimeoutSeconds": 5},
             "docker": {"subnetPool": subnet_pool or f"10.214.{octet}.0/24"},
         }

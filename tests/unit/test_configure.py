@@ -53,7 +53,7 @@ def test_services_have_the_fewest_rights(tmp_path: Path) -> None:
     made = settings(tmp_path)
     c = configured(made)
     tokens = {service["name"]: service["api_token"] for service in c.JupyterHub.services}
-    assert set(tokens) == {"supervisor", "culler"} and len(set(tokens.values())) == 2
+    assert set(tokens) == {"supervisor", "culler", "terminals"} and len(set(tokens.values())) == 3
     assert (tmp_path / "data/culler_token").stat().st_mode & 0o777 == 0o600
     scopes = {role["name"]: set(role["scopes"]) for role in c.JupyterHub.load_roles}
     assert scopes["culler"] == {"delete:servers", "custom:persistent-terminals:cull"}

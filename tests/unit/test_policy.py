@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -238,3 +239,48 @@ def test_each_reason_has_its_numbers() -> None:
 )  # fmt: skip
 def test_durations_as_people_say_them(seconds: float, words: str) -> None:
     assert span(seconds) == words
+
+
+GREEDY = Rules(max_cpu=100.0, max_memory=512.0)
+
+
+def uses(**fields: float) -> SessionFacts:
+    return SessionFacts("s", "run", 10.0, cpu=fields.get("cpu", 0.0), memory=fields.get("memory", 0.0))
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory", "warned", "what"),
+    [
+        (100.0, 512.0, {}, []),
+        (101.0, 0.0, {}, ["warn cpu"]),
+        (101.0, 0.0, {"cpu": 0.0}, []),
+        (101.0, 0.0, {"cpu": 59.0}, []),
+        (101.0, 0.0, {"cpu": 60.0}, ["end cpu"]),
+        (101.0, 0.0, {"cpu": 181.0}, ["warn cpu"]),  # of another time
+        (101.0, 0.0, {"cpu": -1.0}, ["warn cpu"]),
+        (101.0, 0.0, {"cpu": math.nan}, ["warn cpu"]),
+        (0.0, 513.0, {"cpu": 60.0}, ["warn memory"]),
+        (101.0, 513.0, {"memory": 70.0}, ["end memory"]),
+        (0.0, 100.0, {"memory": 70.0}, []),  # it fell again
+        (math.nan, math.nan, {"cpu": 60.0, "memory": 60.0}, []),
+    ],
+)
+def test_a_session_that_uses_too_much(
+    cpu: float, memory: float, warned: dict[str, float], what: list[str]
+) -> None:
+    session = replace(uses(cpu=cpu, memory=memory), warned=warned)
+    facts = WorkspaceFacts(0.0, "running", age=20.0, sessions=(session,))
+    found = decide(facts, GREEDY, 0.0)
+    shown = [f"{'warn' if isinstance(action, Warn) else 'end'} {action.code}" for action in found]  # type: ignore[union-attr]
+    assert shown == what
+    assert decide(facts, Rules(), 0.0) == []  # without a rule nobody looks
+
+
+def test_a_short_warning_is_a_short_grace() -> None:
+    rules = replace(GREEDY, warn_before=3.0)
+    session = replace(uses(cpu=200.0), warned={"cpu": 3.0})
+    facts = WorkspaceFacts(0.0, "running", age=20.0, sessions=(session,))
+    (end,) = decide(facts, rules, 0.0)
+    assert (
+        isinstance(end, EndSession) and "3 min 20 s of CPU time" in end.reason and "1 min 40 s" in end.reason
+    )

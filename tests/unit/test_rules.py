@@ -195,3 +195,18 @@ def test_a_spawner_gives_the_workspace_the_rules_of_its_user_and_groups() -> Non
         assert list(environment) == ["PTH_RULES"]
         rules, problem = rules_of_environment(environment)
         assert (rules.ttl, rules.idle_lock, problem) == (600, lock, "")
+
+
+def test_a_session_may_use_so_much() -> None:
+    settings = Settings.model_validate(
+        {
+            "session": {"maxCpuSeconds": 60, "maxMemory": "2G"},
+            "rules": [{"users": ["ada"], "maxMemory": "512M"}, {"users": ["bob"], "maxMemory": ""}],
+        }
+    )
+    found = {user: rules_for(settings, user, (), "") for user in ("ada", "bob", "eve")}
+    assert {user: rules.max_memory for user, rules in found.items()} == {"ada": 512, "bob": 0, "eve": 2048}
+    assert {rules.max_cpu for rules in found.values()} == {60}
+    for bad in ("5", "0M", "-1G", "5K", "1000000T"):
+        with pytest.raises(ValueError, match="must be a size"):
+            Settings.model_validate({"session": {"maxMemory": bad}})

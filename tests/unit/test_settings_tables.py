@@ -61,7 +61,8 @@ def test_no_entries(file: Path, text: str) -> None:
         ("rules: {users: [a]}", "hub.yaml:1:8: rules must be a list of entries, each after a dash (-)."),
         ("rules:\n  - [a]", "hub.yaml:2:5: each entry of rules must be a group of keys (groups, users, workspaces,"
          " ttlSeconds, maxTtlSeconds, maxAgeSeconds, idleLockMinutes, reauthOnReconnect, warnSeconds,"
-         " keepAliveMaxMinutes, idleStopMinutes, workspaceMaxAgeMinutes, removeStoppedAfterDays)."),
+         " keepAliveMaxMinutes, maxCpuSeconds, maxMemory, idleStopMinutes, workspaceMaxAgeMinutes,"
+             " removeStoppedAfterDays)."),
         ("rules:\n  - users: [a]\n    idleLokMinutes: 5", "hub.yaml:3:5: rules.idleLokMinutes is not a setting;"
          " did you mean rules.idleLockMinutes?"),
         ("rules:\n  - user: [a]", "hub.yaml:2:5: rules.user is not a setting; did you mean rules.users?"),

@@ -72,7 +72,9 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("step", sa.String(length=32), nullable=False),
         sa.Column("request", sa.JSON(), nullable=False),
-        sa.Column("result", sa.JSON(), nullable=True),
+        sa.Column("notes", sa.JSON(), nullable=False),
+        sa.Column("sealed", sa.Text(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
         sa.Column("cancel", sa.Boolean(), nullable=False),
         sa.Column("lease_holder", sa.String(length=64), nullable=False),
         sa.Column("lease_until", sa.Double(), nullable=False),
@@ -83,6 +85,7 @@ def upgrade() -> None:
     with op.batch_alter_table("operations", schema=None) as batch_op:
         batch_op.create_index("ix_operations_owner", ["owner"], unique=False)
         batch_op.create_index("ix_operations_state", ["state"], unique=False)
+        batch_op.create_index("ix_operations_workspace", ["workspace"], unique=False)
 
     op.create_table(
         "secrets",
@@ -96,23 +99,22 @@ def upgrade() -> None:
     )
     op.create_table(
         "usage",
-        sa.Column("workspace", sa.String(length=64), nullable=False),
+        sa.Column("owner", sa.String(length=255), nullable=False),
+        sa.Column("workspace", sa.String(length=255), nullable=False),
         sa.Column("session", sa.String(length=64), nullable=False),
         sa.Column("seconds", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column(
             "at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
         ),
-        sa.Column("owner", sa.String(length=255), nullable=False),
         sa.Column("cpu_seconds", sa.Double(), nullable=False),
         sa.Column("memory_bytes", sa.BigInteger(), nullable=False),
         sa.Column("memory_peak", sa.BigInteger(), nullable=False),
         sa.Column("disk_bytes", sa.BigInteger(), nullable=False),
         sa.Column("received_bytes", sa.BigInteger(), nullable=False),
         sa.Column("sent_bytes", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("workspace", "session", "seconds", "at", name=op.f("pk_usage")),
+        sa.PrimaryKeyConstraint("owner", "workspace", "session", "seconds", "at", name=op.f("pk_usage")),
     )
     with op.batch_alter_table("usage", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_usage_owner"), ["owner"], unique=False)
         batch_op.create_index("ix_usage_seconds_at", ["seconds", "at"], unique=False)
 
     op.create_table(
@@ -125,6 +127,7 @@ def upgrade() -> None:
         sa.Column("source", sa.JSON(), nullable=True),
         sa.Column("root_path", sa.Text(), nullable=False),
         sa.Column("env", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("created", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workspaces")),
     )

@@ -1,0 +1,311 @@
+"""`api/sessions`: a person's sessions in all workspaces, running or not.
+
+The owner's requests go to the workspace with the owner's own token, so that a locked workspace refuses them.
+An operator gets what the hub itself may know of a session, and may end it, but not open it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from persistent_terminal_hub.control.documented import documented
+from persistent_terminal_hub.control.errors import ApiError, not_found
+from persistent_terminal_hub.control.hub import Server
+from persistent_terminal_hub.control.idempotency import Answer
+from persistent_terminal_hub.control.names import parse_session_key
+from persistent_terminal_hub.control.rights import Action, may
+from persistent_terminal_hub.control.web import Body, Reply
+from persistent_terminal_hub.control.workspace_handlers import WorkspaceHandler, iso
+from persistent_terminal_hub.control.workspace_models import EnvValue, check_env
+from persistent_terminal_hub.control.workspaces import Row
+
+#: Workspaces that are asked at once, and seconds that one has for its answer.
+AT_ONCE = 20
+SECONDS = 5.0
+#: What is a poll of ours is no activity of the owner's.
+QUIET = "no_track_activity=1"
+
+Argument = Annotated[str, Field(max_length=32 * 1024, pattern=r"^[^\x00]*$")]
+
+
+class CreateSession(Body):
+    """A new session; the workspace must run."""
+
+    workspace: str = Field(min_length=1, max_length=512, description="its id, or user~name")
+    name: str | None = Field(None, min_length=1, max_length=128)
+    cwd: str | None = Field(None, min_length=1, max_length=4096, pattern=r"^[^\x00]*$")
+    env: dict[str, EnvValue] = Field(default_factory=dict, max_length=100)
+    argv: list[Argument] | None = Field(None, min_length=1, max_length=1024)
+    cols: int | None = Field(None, ge=2, le=1000)
+    rows: int | None = Field(None, ge=1, le=1000)
+
+    _environment = field_validator("env")(check_env)
+
+
+class PatchSession(Body):
+    """A new name."""
+
+    name: str = Field(min_length=1, max_length=128)
+
+
+class ListQuery(Body):
+    """Arguments of a list."""
+
+    owner: str = Field("", max_length=255)
+    workspace: str = Field("", max_length=512)
+    state: Literal["", "active", "dormant", "locked", "ended"] = ""
+
+
+class SessionModel(Reply):
+    """A session."""
+
+    id: str = Field(description="<workspace id>.<session id>")
+    workspace_id: str
+    workspace: str = Field(description="user~name")
+    session_id: str
+    name: str
+    state: str = Field(description="active, dormant, locked or ended")
+    created: str
+    last_input: str | None = None
+    last_output: str | None = None
+    clients: int = 0
+    cwd: str | None = None
+    argv: list[str] | None = None
+    cols: int | None = None
+    rows: int | None = None
+    exit: dict[str, Any] | None = Field(None, description="how it ended")
+    stale: bool = Field(False, description="the workspace did not answer: this is what was last seen")
+
+
+class SessionList(Reply):
+    """All sessions."""
+
+    sessions: list[SessionModel]
+
+
+class CreatedSession(SessionModel):
+    """A session, and how to attach to it directly."""
+
+    token: str
+    token_expires_in: float
+    web_socket_url: str
+
+
+class SessionsBase(WorkspaceHandler):
+    """What both resources share."""
+
+    async def of_workspace(
+        self, row: Row, server: Server | None, seen: list[dict[str, Any]]
+    ) -> list[SessionModel]:
+        """The sessions of one workspace; `seen` is what the index has of it."""
+        if server is None or server.status in ("stopped", "starting"):
+            return [_model(row, _ended(model), False) for model in seen]
+        try:
+            models, complete = await self.ask_for(row)
+        except ApiError:
+            return [_model(row, model, True) for model in seen]
+        if complete:
+            await self.control.blocking(self.control.sessions.saw, row.id, models)
+        return [_model(row, model, False) for model in models]
+
+    async def ask_for(self, row: Row) -> tuple[list[dict[str, Any]], bool]:
+        """What the workspace says, and whether ended sessions are among it."""
+        link, caller = self.control.workspaces, self.caller
+        if may(caller, Action.OPEN, row.owner, row.name):
+            try:
+                models = await link.ask(
+                    row.owner, row.name, "GET", f"sessions?{QUIET}", "sessions",
+                    actor=caller.name, token=caller.token, seconds=SECONDS,
+                )  # fmt: skip
+                return [model for model in models if isinstance(model, dict)], True
+            except ApiError as error:
+                if error.status != 423:
+                    raise
+        facts = await link.ask(
+            row.owner, row.name, "GET", f"facts?{QUIET}", "facts", actor=caller.name, seconds=SECONDS
+        )
+        locked = bool(facts.get("locked"))
+        return [_of_facts(entry, locked) for entry in facts.get("sessions", [])], False
+
+    async def found_session(self, key: str, action: Action) -> tuple[Row, Server | None, str]:
+        """The workspace and the session's id, if the caller may do that there."""
+        parsed = parse_session_key(key)
+        if parsed is None:
+            raise not_found("session")
+        try:
+            row, server = await self.found(parsed[0], action)
+        except ApiError as error:
+            if error.status == 404:
+                raise not_found("session") from None
+            raise
+        return row, server, parsed[1]
+
+    async def to_workspace(self, row: Row, method: str, path: str, body: Any = None) -> Any:
+        """Ask as the caller."""
+        return await self.control.workspaces.ask(
+            row.owner, row.name, method, path, "sessions",
+            actor=self.caller.name, token=self.caller.token, body=body,
+        )  # fmt: skip
+
+
+class SessionsHandler(SessionsBase):
+    """All sessions."""
+
+    @documented(query=ListQuery, answers={200: SessionList}, refuses=(404,))
+    async def get(self) -> None:
+        """Those of every workspace that the caller may see."""
+        query = self.query(ListQuery)
+        control = self.control
+        if query.workspace:
+            pairs = [await self.found(query.workspace, Action.VIEW)]
+        else:
+            pairs = await self._workspaces(query.owner)
+        seen = await control.blocking(control.sessions.of, [row.id for row, _ in pairs])
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(row: Row, server: Server | None) -> list[SessionModel]:
+            async with gate:
+                return await self.of_workspace(row, server, seen.get(row.id, []))
+
+        lists = await asyncio.gather(*(one(row, server) for row, server in pairs))
+        models = [model for found in lists for model in found]
+        self.reply(SessionList(sessions=[m for m in models if not query.state or m.state == query.state]))
+
+    async def _workspaces(self, owner: str) -> list[tuple[Row, Server | None]]:
+        control, caller = self.control, self.caller
+        if not owner and not caller.sees_all:
+            owner = caller.name
+        servers = await (control.hub.servers(owner) if owner else control.hub.all_servers())
+        servers = [s for s in servers if may(caller, Action.VIEW, s.owner, s.name)]
+        rows = await control.blocking(control.table.rows, [owner] if owner else None, servers)
+        by_name = {(server.owner, server.name): server for server in servers}
+        return [
+            (row, by_name.get((row.owner, row.name)))
+            for row in rows
+            if may(caller, Action.VIEW, row.owner, row.name)
+        ]
+
+    @documented(
+        body=CreateSession,
+        answers={201: CreatedSession},
+        refuses=(404, 409, 423, 429),
+        idempotent=True,
+        example={"workspace": "alice~lab", "name": "run-1", "argv": ["python3", "train.py"]},
+    )
+    async def post(self) -> None:
+        """Create one; the answer says how to attach to it."""
+        body = self.body(CreateSession)
+        row, _ = await self.found(body.workspace, Action.OPEN)
+
+        async def work() -> Answer:
+            return await self._made(row, body)
+
+        await self.once(work)
+
+    async def _made(self, row: Row, body: CreateSession) -> Answer:
+        fields = body.model_dump(exclude={"workspace", "env"}, exclude_none=True)
+        fields["env"] = {**row.env, **body.env}
+        # A secret that was set a moment ago is meant for it.
+        await self.control.delivery.ensure(row.owner, row.name)
+        made = await self.to_workspace(row, "POST", "sessions", fields)
+        await self.audit("session.create", f"{row.owner}/{row.name}", session=made.get("id"))
+        public = urlsplit(self.request.full_url())
+        scheme = "wss" if public.scheme == "https" else "ws"
+        # The workspace was asked at its internal address; people come through the proxy.
+        path = urlsplit(str(made.get("webSocketUrl", ""))).path
+        model = CreatedSession(
+            **_model(row, made, False).model_dump(by_alias=True),
+            token=str(made.get("token", "")),
+            tokenExpiresIn=float(made.get("tokenExpiresIn") or 0),
+            webSocketUrl=f"{scheme}://{public.netloc}{path}",
+        )
+        return Answer(201, model)
+
+
+class SessionHandler(SessionsBase):
+    """One session."""
+
+    @documented(answers={200: SessionModel})
+    async def get(self, key: str) -> None:
+        """Show it."""
+        row, server, session = await self.found_session(key, Action.VIEW)
+        control = self.control
+        seen = await control.blocking(control.sessions.of, [row.id])
+        for model in await self.of_workspace(row, server, seen.get(row.id, [])):
+            if model.session_id == session:
+                self.reply(model)
+                return
+        raise not_found("session")
+
+    @documented(body=PatchSession, answers={200: SessionModel}, refuses=(409, 410, 423))
+    async def patch(self, key: str) -> None:
+        """Rename it."""
+        row, _, session = await self.found_session(key, Action.OPEN)
+        body = self.body(PatchSession)
+        made = await self.to_workspace(row, "PATCH", f"sessions/{session}", {"name": body.name})
+        await self.audit("session.rename", f"{row.owner}/{row.name}", session=session)
+        self.reply(_model(row, made, False))
+
+    @documented(answers={204: None}, refuses=(409, 410, 423))
+    async def delete(self, key: str) -> None:
+        """End it if it runs, else forget it."""
+        row, server, session = await self.found_session(key, Action.STEER)
+        on = f"{row.owner}/{row.name}"
+        if server is None or server.status == "stopped":
+            self.need(Action.OPEN, row.owner, row.name)
+            if not await self.control.blocking(self.control.sessions.forget, row.id, session):
+                raise not_found("session")
+        elif may(self.caller, Action.OPEN, row.owner, row.name):
+            await self.to_workspace(row, "DELETE", f"sessions/{session}")
+        else:
+            await self.control.workspaces.ask(
+                row.owner, row.name, "DELETE", f"sessions/{session}?reason=terminated", "end",
+                actor=self.caller.name,
+            )  # fmt: skip
+        await self.audit("session.end", on, session=session)
+        self.nothing()
+
+
+def _model(row: Row, model: Mapping[str, Any], stale: bool) -> SessionModel:
+    created = model.get("created")
+    identity = str(model.get("id", ""))
+    return SessionModel(
+        id=f"{row.id}.{identity}",
+        workspace_id=row.id,
+        workspace=f"{row.owner}~{row.name}",
+        session_id=identity,
+        name=str(model.get("name", "")),
+        state=str(model.get("state", "")),
+        created=iso(created) if isinstance(created, int | float) else str(created or ""),
+        last_input=model.get("last_input"),
+        last_output=model.get("last_output"),
+        clients=int(model.get("clients") or 0),
+        cwd=model.get("cwd"),
+        argv=model.get("argv"),
+        cols=model.get("cols"),
+        rows=model.get("rows"),
+        exit=model.get("exit"),
+        stale=stale,
+    )
+
+
+def _ended(model: dict[str, Any]) -> dict[str, Any]:
+    """Of a workspace that has stopped: nothing in it runs."""
+    if model["state"] == "ended":
+        return model
+    return model | {"state": "ended", "clients": 0, "exit": model.get("exit") or {"reason": "restarted"}}
+
+
+def _of_facts(entry: Mapping[str, Any], locked: bool) -> dict[str, Any]:
+    state = "locked" if locked else "active" if entry.get("attached") else "dormant"
+    return {"id": entry.get("id"), "name": entry.get("name"), "state": state}
+
+
+def routes() -> list[tuple[Any, ...]]:
+    """Relative to the service's prefix."""
+    return [(r"api/sessions", SessionsHandler), (r"api/sessions/([^/]+)", SessionHandler)]

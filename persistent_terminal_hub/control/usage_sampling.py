@@ -1,0 +1,94 @@
+"""Measures every running workspace in turn, and thins out what is old."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from persistent_terminal_hub.control.errors import ApiError
+from persistent_terminal_hub.control.hub import Hub
+from persistent_terminal_hub.control.usage_samples import reading_of
+from persistent_terminal_hub.control.usage_store import UsageStore
+from persistent_terminal_hub.control.workspace_link import WorkspaceLink
+from persistent_terminal_hub.settings import UsageSettings
+
+log = logging.getLogger(__name__)
+
+PATH = "usage"
+ACTOR = "service:terminals"
+AT_ONCE = 20
+SECONDS = 5.0
+COMPACT_SECONDS = 600.0
+#: Questions are spread over so much of the time between two measurements.
+SPREAD = 0.5
+
+Blocking = Callable[..., Awaitable[Any]]
+
+
+class UsageSampling:
+    """See the module. `blocking` takes a call to a thread."""
+
+    def __init__(
+        self, hub: Hub, workspaces: WorkspaceLink, store: UsageStore, settings: UsageSettings,
+        blocking: Blocking,
+    ) -> None:  # fmt: skip
+        self._hub = hub
+        self._workspaces = workspaces
+        self._store = store
+        self._settings = settings
+        self._blocking = blocking
+        self._limit = asyncio.Semaphore(AT_ONCE)
+        self._task: asyncio.Task[None] | None = None
+        self._compacted = float("-inf")
+
+    def start(self) -> None:
+        """Begin."""
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._run())
+
+    async def close(self) -> None:
+        """End."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                await self.measure()
+                if began - self._compacted >= COMPACT_SECONDS:
+                    self._compacted = began
+                    await self._blocking(self._store.compact, time.time(), self._settings.keep_days)
+            except ApiError:
+                pass  # the hub is away; counters go on
+            except Exception as error:  # a measurement that ends would be noticed by nobody
+                log.error("Measuring the use failed (%s).", type(error).__name__)
+            await asyncio.sleep(max(1.0, self._settings.sample_seconds - (time.monotonic() - began)))
+
+    async def measure(self) -> None:
+        """Ask every running workspace once. Raises ApiError when the hub does not answer."""
+        entries = [entry for entry in await self._hub.running() if entry.get("address")]
+        spread = self._settings.sample_seconds * SPREAD if len(entries) > 1 else 0.0
+        places = [(str(entry.get("user")), str(entry.get("workspace", ""))) for entry in entries]
+        await asyncio.gather(*(self._one(*place, random.uniform(0, spread)) for place in places))  # noqa: S311
+
+    async def _one(self, owner: str, name: str, pause: float) -> None:
+        await asyncio.sleep(pause)
+        async with self._limit:
+            try:
+                answer = await self._workspaces.ask(
+                    owner, name, "GET", PATH, "usage", actor=ACTOR, seconds=SECONDS
+                )
+            except ApiError:
+                return  # it does not run, does not answer, or its image is too old
+            reading = reading_of(answer)
+            if reading is not None:
+                await self._blocking(self._store.record, owner, name, reading, time.time())

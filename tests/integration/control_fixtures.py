@@ -1,0 +1,114 @@
+"""A whole installation with the control service, on the process backend, and people who use its API."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from tests.support.stack import Stack, wait_for
+
+ENDED = ("done", "failed", "cancelled")
+
+
+class Person:
+    """Somebody with a token."""
+
+    def __init__(self, stack: Stack, name: str, password: str | None = None) -> None:
+        self.stack = stack
+        self.name = name
+        session = stack.login(name, password) if password else stack.login(name)
+        self.token = stack.token(session, name)
+
+    def ask(self, method: str, path: str, body: Any = None, **kwargs: Any) -> requests.Response:
+        """A request to the API; `path` is below api/."""
+        headers = {"Authorization": f"token {self.token}", **kwargs.pop("headers", {})}
+        url = f"{self.stack.url}/services/terminals/api/{path}"
+        return requests.request(method, url, headers=headers, json=body, timeout=60, **kwargs)
+
+    def get(self, path: str) -> Any:
+        """The JSON of what is there."""
+        answer = self.ask("GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def operation(self, answer: requests.Response, seconds: float = 90) -> dict[str, Any]:
+        """How the operation of a 202 ended."""
+        assert answer.status_code == 202, answer.text
+        return self.wait(answer.json()["operation"]["id"], seconds)
+
+    def wait(self, identity: str, seconds: float = 90) -> dict[str, Any]:
+        """How an operation ended."""
+
+        def ended() -> dict[str, Any] | None:
+            answer = self.ask("GET", f"operations/{identity}")
+            return answer.json() if answer.ok and answer.json()["state"] in ENDED else None
+
+        return dict(wait_for(ended, seconds, f"operation {identity} ends"))
+
+    def create(self, name: str, **fields: Any) -> dict[str, Any]:
+        """A workspace that was created; its model."""
+        done = self.operation(self.ask("POST", "workspaces", {"name": name, **fields}))
+        assert done["state"] == "done", done
+        return dict(self.get(f"workspaces/{done['workspaceId']}"))
+
+    def status(self, key: str) -> str:
+        """Of a workspace; "gone" when there is none."""
+        answer = self.ask("GET", f"workspaces/{key}")
+        return str(answer.json()["status"]) if answer.ok else "gone"
+
+
+def answers(stack: Stack) -> bool:
+    """Whether the control service is there."""
+    return requests.get(f"{stack.url}/services/terminals/api/me", timeout=5).status_code == 401
+
+
+def kill_control(stack: Stack) -> None:
+    """kill -9 of the service; its supervisor starts another."""
+    with contextlib.suppress(ProcessLookupError, AssertionError):
+        os.kill(stack.pid_of("persistent_terminal_hub.control"), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    settings: dict[str, dict[str, Any]] = {
+        "culler": {"enabled": False},
+        "control": {"operators": ["olga"]},
+        "workspace": {"maxPerUser": 4},
+        "audit": {"headMinutes": 1},
+    }
+    stack = Stack(tmp_path_factory.mktemp("control"), backend="process", settings=settings)
+    try:
+        stack.start()
+        for name in ("alice", "bob", "olga"):
+            stack.add_user(name)
+        wait_for(lambda: answers(stack), 30, "the service answers")
+        yield stack
+    finally:
+        stack.stop()
+        stack.end_processes()
+
+
+@pytest.fixture(scope="module")
+def alice(stack: Stack) -> Person:
+    return Person(stack, "alice")
+
+
+@pytest.fixture(scope="module")
+def bob(stack: Stack) -> Person:
+    return Person(stack, "bob")
+
+
+@pytest.fixture(scope="module")
+def olga(stack: Stack) -> Person:
+    return Person(stack, "olga")
+
+
+@pytest.fixture(scope="module")
+def admin(stack: Stack) -> Person:
+    return Person(stack, "admin", stack.admin_password)

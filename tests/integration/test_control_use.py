@@ -1,0 +1,278 @@
+"""Using workspaces by the API: execute, sessions, logs, a clone, the audit log; all parts are real."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from websockets.sync.client import connect
+
+from tests.integration.control_fixtures import Person, kill_control
+from tests.support.stack import Stack, free_ports, wait_for
+
+pytest_plugins = ["control_fixtures"]
+
+
+@pytest.fixture(scope="module")
+def lab(alice: Person) -> str:
+    """The id of a workspace of alice's that runs."""
+    return str(alice.create("lab", env={"GREETING": "hello"})["workspaceId"])
+
+
+def execute(person: Person, key: str, command: Any, **fields: Any) -> requests.Response:
+    return person.ask("POST", f"workspaces/{key}/execute", {"command": command, **fields})
+
+
+# -- execute -----------------------------------------------------------------------------------------------
+def test_outputs_apart(alice: Person, lab: str) -> None:
+    answer = execute(
+        alice, lab, "echo $GREETING $MORE; echo oops >&2; cat; exit 3", env={"MORE": "1"}, stdin="in"
+    )
+    assert answer.status_code == 200, answer.text
+    ended = answer.json()
+    assert (ended["exitCode"], ended["stdout"], ended["stderr"]) == (3, "hello 1\nin", "oops\n")
+    assert not ended["timedOut"] and not ended["stdoutTruncated"]
+    root = alice.get(f"workspaces/{lab}")["rootPath"]
+    assert execute(alice, lab, ["pwd"]).json()["stdout"].strip() == root
+
+
+def test_bounds(alice: Person, lab: str) -> None:
+    late = execute(alice, lab, "echo a; sleep 60 & sleep 60", timeout=0.5).json()
+    assert late["timedOut"] and late["stdout"] == "a\n" and late["seconds"] < 20
+    much = execute(alice, lab, "head -c 3000000 /dev/zero").json()
+    assert much["stdoutTruncated"] and much["stdoutBytes"] == 3_000_000 and len(much["stdout"]) == 1024 * 1024
+    assert execute(alice, lab, "true", timeout=99999).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"cwd": ".."},
+        {"cwd": "/etc"},
+        {"cwd": "link"},
+        {"cwd": "a\x00b"},
+        {"command": []},
+        {"command": " "},
+        {"command": "true", "env": {"A=B": "c"}},
+        {"command": ["/no/such/program"]},
+        {"command": "true", "more": 1},
+        {"command": "true", "stdin": "!", "stdinEncoding": "base64"},
+    ],
+)
+def test_what_is_refused(alice: Person, lab: str, fields: dict[str, Any]) -> None:
+    execute(alice, lab, "ln -sfn / link")
+    answer = alice.ask("POST", f"workspaces/{lab}/execute", {"command": "true", **fields})
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["message"].endswith(".")
+
+
+def test_no_secrets_of_the_hub(alice: Person, lab: str) -> None:
+    env = execute(alice, lab, "env").json()["stdout"]
+    assert "JUPYTERHUB_API_TOKEN" not in env and "CLIENT_ID" not in env
+
+
+def test_streamed(alice: Person, lab: str) -> None:
+    began = time.monotonic()
+    answer = alice.ask(
+        "POST", f"workspaces/{lab}/execute",
+        {"command": "echo one; sleep 1; echo two >&2; exit 4", "stream": True}, stream=True,
+    )  # fmt: skip
+    assert answer.headers["Content-Type"] == "application/x-ndjson"
+    lines, first = [], 0.0
+    for line in answer.iter_lines():
+        first = first or time.monotonic() - began
+        lines.append(json.loads(line))
+    assert time.monotonic() - began - first > 0.5, "the first line came before the end"
+    assert lines[:2] == [{"stream": "stdout", "data": "one\n"}, {"stream": "stderr", "data": "two\n"}]
+    assert lines[-1]["result"]["exitCode"] == 4
+
+
+def test_who_goes_away_kills_it(alice: Person, lab: str) -> None:
+    mark = f"7{uuid.uuid4().int % 100000}.5"
+    with pytest.raises(requests.ReadTimeout):
+        requests.post(
+            f"{alice.stack.url}/services/terminals/api/workspaces/{lab}/execute",
+            json={"command": f"sleep {mark}", "timeout": 100},
+            headers={"Authorization": f"token {alice.token}"}, timeout=1.5,
+        )  # fmt: skip
+    wait_for(lambda: _running(f"sleep {mark}") == 0, 10, "the command is gone")
+
+
+def _running(text: str) -> int:
+    found = subprocess.run(["pgrep", "-fc", f"^{text}"], capture_output=True, text=True, check=False)
+    return int(found.stdout or 0)
+
+
+def test_not_too_many(alice: Person, lab: str) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(12) as threads:
+        codes = list(threads.map(lambda _: execute(alice, lab, "sleep 2").status_code, range(12)))
+    assert set(codes) == {200, 429} and codes.count(200) >= 8
+
+
+def test_repeated_with_the_same_key(alice: Person, lab: str) -> None:
+    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    body = {"command": "echo x >> counted; wc -l < counted"}
+    path = f"workspaces/{lab}/execute"
+    first = alice.ask("POST", path, body, headers=headers).json()
+    assert alice.ask("POST", path, body, headers=headers).json() == first
+    assert execute(alice, lab, "wc -l < counted").json()["stdout"].strip() == "1"
+
+
+# -- rights ------------------------------------------------------------------------------------------------
+def test_rights(alice: Person, bob: Person, olga: Person, admin: Person, lab: str) -> None:
+    made = alice.ask("POST", "sessions", {"workspace": lab, "name": "mine"}).json()
+    for person, executed, logs, listed, ended in ((bob, 404, 404, 404, 404), (olga, 403, 403, 200, 204)):
+        assert execute(person, lab, "true").status_code == executed
+        assert person.ask("GET", f"workspaces/{lab}/logs").status_code == logs
+        assert person.ask("POST", "sessions", {"workspace": lab}).status_code == executed
+        assert person.ask("PATCH", f"sessions/{made['id']}", {"name": "x"}).status_code == executed
+        assert person.ask("GET", f"sessions/{made['id']}").status_code == listed
+        assert person.ask("DELETE", f"sessions/{made['id']}").status_code == ended
+    gone = alice.get(f"sessions/{made['id']}")
+    assert gone["state"] == "ended"
+    assert execute(admin, lab, ["whoami"]).status_code == 200
+    assert bob.ask("GET", "audit").status_code == 403
+
+
+# -- sessions ----------------------------------------------------------------------------------------------
+def test_a_session_from_its_creation_to_its_end(alice: Person, lab: str) -> None:
+    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    body = {"workspace": lab, "name": "job", "argv": ["/bin/sh", "-c", "echo $GREETING; read x; exit 5"]}
+    answer = alice.ask("POST", "sessions", body, headers=headers)
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert made["webSocketUrl"].startswith("ws://127.0.0.1") and "/user/alice/lab/" in made["webSocketUrl"]
+    assert made["token"] and made["tokenExpiresIn"] > 0
+    assert alice.ask("POST", "sessions", body, headers=headers).json() == made
+    assert "token" not in alice.get(f"sessions/{made['id']}")
+    assert made["id"] in {s["id"] for s in alice.get("sessions")["sessions"]}
+    with connect(made["webSocketUrl"], subprotocols=["pth.v1"]) as socket:  # type: ignore[list-item]
+        socket.send(
+            json.dumps(
+                {
+                    "type": "attach", "client": uuid.uuid4().hex, "token": made["token"], "epoch": None,
+                    "offset": 0, "input_seq": 0, "rows": 24, "cols": 80, "visible": True, "mode": "rw",
+                }
+            )
+        )  # fmt: skip
+        first = json.loads(socket.recv(10))
+        assert first["type"] == "attached", first
+    renamed = alice.ask("PATCH", f"sessions/{made['id']}", {"name": "work"})
+    assert renamed.status_code == 200 and renamed.json()["name"] == "work"
+    assert alice.ask("DELETE", f"sessions/{made['id']}").status_code == 204
+    assert alice.get(f"sessions/{made['id']}")["state"] == "ended"
+    assert alice.ask("DELETE", f"sessions/{made['id']}").status_code == 204
+    assert alice.ask("GET", f"sessions/{made['id']}").status_code == 404
+    assert alice.ask("GET", "sessions/nonsense").status_code == 404
+
+
+def test_sessions_of_a_stopped_workspace_are_known(alice: Person) -> None:
+    other = alice.create("other")["workspaceId"]
+    made = alice.ask("POST", "sessions", {"workspace": "alice~other", "name": "kept"}).json()
+    assert alice.get(f"sessions?workspace={other}")["sessions"][0]["state"] == "dormant"
+    assert alice.operation(alice.ask("POST", f"workspaces/{other}/stop", {}))["state"] == "done"
+    seen = alice.get(f"sessions/{made['id']}")
+    assert seen["state"] == "ended" and seen["name"] == "kept"
+    assert alice.ask("POST", "sessions", {"workspace": other}).status_code == 409
+    assert execute(alice, other, "true").status_code == 409
+    assert alice.operation(alice.ask("DELETE", f"workspaces/{other}"))["state"] == "done"
+    assert alice.ask("GET", f"sessions/{made['id']}").status_code == 404
+
+
+def test_logs(alice: Person, lab: str) -> None:
+    lines = alice.get(f"workspaces/{lab}/logs?lines=50")["lines"]
+    assert 0 < len(lines) <= 50
+    assert alice.ask("GET", f"workspaces/{lab}/logs?lines=0").status_code == 422
+
+
+# -- clone -------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A git:// URL of a repository with two files."""
+    base = tmp_path_factory.mktemp("git")
+    work, port = base / "work", free_ports(1)[0]
+    work.mkdir()
+    (work / "README").write_text("read me\n")
+    (work / "package.json").write_text("{}")
+
+    def git(*args: str, cwd: Path = work) -> None:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
+        subprocess.run(["git", *identity, *args], cwd=cwd, check=True, capture_output=True)
+
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "first")
+    git("clone", "--bare", str(work), str(base / "repo.git"), cwd=base)
+    daemon = subprocess.Popen(
+        ["git", "daemon", "--reuseaddr", "--export-all", "--listen=127.0.0.1", f"--port={port}",
+         f"--base-path={base}", str(base)], stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield f"git://127.0.0.1:{port}/repo.git"
+    finally:
+        daemon.terminate()
+        daemon.wait()
+
+
+def test_clone(stack: Stack, alice: Person, repository: str) -> None:
+    body = {"name": "code", "source": {"url": repository, "depth": 1, "branch": "main", "install": True}}
+    begun = alice.ask("POST", "workspaces/clone", body)
+    assert begun.status_code == 202, begun.text
+    done = alice.operation(begun)
+    assert done["state"] == "done" and done["path"] == "repo", done
+    key = done["workspaceId"]
+    assert execute(alice, key, "cat repo/README; ls -A").json()["stdout"].split() == [
+        "read", "me", *sorted(execute(alice, key, ["ls", "-A"]).json()["stdout"].split())
+    ]  # fmt: skip
+    assert ".pth-clone" not in execute(alice, key, "ls -A").json()["stdout"]
+    setup = alice.get(f"sessions/{key}.{done['setupSession']}")
+    assert setup["name"] == "setup" and setup["cwd"].endswith("/repo")
+    assert alice.get(f"workspaces/{key}")["source"]["url"] == repository
+    assert alice.operation(alice.ask("DELETE", f"workspaces/{key}"))["state"] == "done"
+
+
+@pytest.mark.parametrize("path", ["nothing.git", None])
+def test_a_clone_that_fails_leaves_nothing(alice: Person, repository: str, path: str | None) -> None:
+    url = repository.replace("repo.git", path) if path else "ext::sh -c id"
+    done = alice.operation(alice.ask("POST", "workspaces/clone", {"name": "bad", "source": {"url": url}}))
+    assert done["state"] == "failed" and done["error"], done
+    assert alice.status("alice~bad") == "gone"
+
+
+# -- audit -------------------------------------------------------------------------------------------------
+def test_everything_is_written_down_once(stack: Stack, alice: Person, admin: Person, lab: str) -> None:
+    secret = f"marker-{uuid.uuid4().hex}"
+    assert execute(alice, lab, f"true {secret}").status_code == 200
+    assert alice.ask("POST", "workspaces", {"name": "BAD"}).status_code == 422
+    kill_control(stack)
+    wait_for(lambda: alice.ask("GET", "me").ok, 30, "the service is back")
+    page = admin.get("audit?who=alice&limit=1000")
+    whats = {record["record"]["what"] for record in page["records"]}
+    assert {"workspace.create", "execute", "session.create", "session.end", "api.refused"} <= whats
+    assert secret not in json.dumps(page), "the text of a command is not recorded unless it is asked for"
+    created = [
+        r["record"] for r in page["records"]
+        if r["record"]["what"] == "workspace.create" and r["record"]["on"] == "alice/lab"
+    ]  # fmt: skip
+    assert [r["result"] for r in created] == ["ok", "asked"]
+    small = admin.get("audit?limit=2")
+    rest = admin.get(f"audit?limit=2&before={small['before']}")
+    numbers = [r["number"] for r in small["records"] + rest["records"]]
+    assert numbers == list(range(numbers[0], numbers[0] - 4, -1))
+    export = admin.ask("GET", "audit?format=jsonl").text.splitlines()
+    assert len(export) >= len(page["records"])
+    verify = subprocess.run(
+        [str(Path(sys.executable).parent / "persistent-terminal-hub"), "audit", "verify",
+         "--config", str(stack.config)], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert verify.returncode == 0, verify.stdout + verify.stderr
