@@ -14,7 +14,8 @@ import requests
 from tests.integration.control_fixtures import Person, answers, kill_control
 from tests.support.stack import Stack, wait_for
 
-COUNT = 20
+COUNT = 24
+KILLS = 8
 
 
 def persist(person: Person, method: str, path: str, body: Any, fine: set[int]) -> None:
@@ -38,10 +39,15 @@ def test_killed_at_random_points(tmp_path: Any) -> None:
         wait_for(lambda: answers(stack), 30, "the service answers")
         admin = Person(stack, "admin", stack.admin_password)
         chance = random.Random(7)
+        kills: list[int] = []
 
         def killer() -> None:
-            while not stopped.wait(chance.uniform(1.5, 4.0)):
+            for _ in range(KILLS):
+                wait_for(lambda: answers(stack), 60, "the service is back")
+                if stopped.wait(chance.uniform(0.1, 1.5)):
+                    return
                 kill_control(stack)
+                kills.append(1)
 
         thread = threading.Thread(target=killer)
         thread.start()
@@ -63,6 +69,7 @@ def test_killed_at_random_points(tmp_path: Any) -> None:
             )
         stopped.set()
         thread.join()
+        assert len(kills) >= 3, "the work was over before the kills began"
         wait_for(lambda: answers(stack), 60, "the service is back")
 
         def left() -> set[str]:
