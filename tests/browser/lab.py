@@ -81,18 +81,28 @@ class Person:
         self.page.evaluate("() => jupyterapp.restored")
         self.page.wait_for_selector("#jp-main-dock-panel", timeout=60_000)
 
+    def execute(self, command: str, **arguments: str) -> None:
+        """Run a command of JupyterLab to its end.
+
+        What it returns stays in the page: it is often a widget, and Playwright would copy all
+        that the widget refers to, which takes seconds or does not end.
+        """
+        self.page.evaluate(
+            "async ([name, args]) => { await jupyterapp.commands.execute(name, args); }", [command, arguments]
+        )
+
     def new_terminal(self) -> str:
         """Open a new terminal by the launcher's card; its name."""
         card = ".jp-LauncherCard[title*='terminal' i]"
         if not self.page.locator(card).count():
-            self.page.evaluate("() => jupyterapp.commands.execute('launcher:create')")
+            self.execute("launcher:create")
         self.page.locator(card).first.click()
         self.wait_terminal()
         return str(self.page.evaluate(f"() => {WIDGET}.session.name"))
 
     def open_terminal(self, name: str) -> None:
         """Open an existing terminal by name."""
-        self.page.evaluate("name => jupyterapp.commands.execute('terminal:open', {name})", name)
+        self.execute("terminal:open", name=name)
         self.wait_terminal()
 
     def wait_terminal(self) -> None:

@@ -43,7 +43,7 @@ class Owner(Person):
         self.page.wait_for_function(f"() => {HAS_KERNEL}", timeout=60_000)
         self.kernel = str(self.page.evaluate(f"() => {SESSION}.kernel.id"))
         assert self.run("answer = 6 * 7; answer") == "42"
-        self.page.evaluate("() => jupyterapp.commands.execute('terminal:create-new')")
+        self.execute("terminal:create-new")
         self.wait_terminal()
         self.terminal = str(self.page.evaluate(f"() => {WIDGET}.session.name"))
         self.type(COUNT + "\n")
@@ -154,7 +154,7 @@ class Owner(Person):
 
     def kernel_is_as_it_was(self) -> None:
         """The same kernel, with its variable."""
-        self.page.evaluate("path => jupyterapp.commands.execute('docmanager:open', {path})", self.notebook)
+        self.execute("docmanager:open", path=self.notebook)
         self.page.wait_for_function(f"() => {HAS_KERNEL}", timeout=30_000)
         assert self.page.evaluate(f"() => {SESSION}.kernel.id") == self.kernel
         assert self.run("answer + 1") == "43"

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.lab import FLAGS, Person, chromium
-from tests.browser.lock_loop import CANARY, LOCKED, SOCKET, Owner, ProvidersOwner
+from tests.browser.lock_loop import CANARY, LOCKED, Owner, ProvidersOwner
 from tests.conftest import CHROMIUM
 from tests.integration.oidc_fixtures import Provider
 from tests.integration.oidc_fixtures import settings as oidc_settings
@@ -86,8 +86,10 @@ def test_lock_now_and_back_in_with_the_password(stack: Stack, browser: Browser) 
     second.reload()
     second.wait_for_function("() => window.jupyterapp", timeout=60_000)
     second.evaluate("() => jupyterapp.restored")
-    heard = second.evaluate(SOCKET, f"{ada.base}terminals/websocket/{ada.terminal}".replace("http", "ws", 1))
-    assert heard["opened"] and heard["messages"]
+    second.locator(".jp-DirListing-item").get_by_text("canary.txt").wait_for()
+    ada.page = second
+    ada.kernel_is_as_it_was()  # first: its address puts the notebook in front
+    ada.finds_all_as_it_was(before)
     ada.leave()
 
 
@@ -217,7 +219,7 @@ def test_an_end_is_announced_in_the_title_and_nothing_is_typed(stack: Stack, bro
     wanda = Owner(browser, stack, "wanda")
     wanda.login()
     wanda.open_lab()
-    wanda.page.evaluate("() => jupyterapp.commands.execute('terminal:create-new')")
+    wanda.execute("terminal:create-new")
     wanda.wait_terminal()
     wanda.type("stty -echo; echo begin; od -c; echo end\n")
     wanda.wait_text(r"^begin$")
