@@ -49,6 +49,7 @@ class Serve:
     base_url: str = "/"
     scheme: str = "http"
     ports: list[int] = field(default_factory=lambda: free_ports(3))
+    control_port: int = field(default_factory=lambda: free_ports(1)[0])
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
@@ -72,6 +73,7 @@ class Serve:
         env = {key: value for key, value in os.environ.items() if not key.startswith(("PTH_", "JUPYTERHUB_"))}
         env |= {f"PTH_SERVER__{name}": str(port) for name, port in zip(names, self.ports, strict=True)}
         env |= {
+            "PTH_CONTROL__PORT": str(self.control_port),
             "PTH_DATA_DIR": str(self.data),
             "PTH_NODE_DIR": str(proxy_folder()),
             "PTH_SERVER__BASE_URL": self.base_url,
