@@ -74,6 +74,8 @@ class Serve:
         env |= {f"PTH_SERVER__{name}": str(port) for name, port in zip(names, self.ports, strict=True)}
         env |= {
             "PTH_CONTROL__PORT": str(self.control_port),
+            # It would drain the audit outbox, which these tests read.
+            "PTH_CONTROL__ENABLED": "false",
             "PTH_DATA_DIR": str(self.data),
             "PTH_NODE_DIR": str(proxy_folder()),
             "PTH_SERVER__BASE_URL": self.base_url,
