@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from tests.browser.lab import FLAGS, Person, chromium
-from tests.browser.lock_loop import CANARY, LOCKED, Owner, ProvidersOwner
-from tests.conftest import CHROMIUM
-from tests.integration.oidc_fixtures import Provider
-from tests.integration.oidc_fixtures import settings as oidc_settings
-from tests.support.stack import PASSWORD, Stack, free_ports, wait_for
+from tests.browser.lab import Person, chromium
+from tests.browser.lock_loop import CANARY, LOCKED, Owner
+from tests.support.stack import PASSWORD, Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.netns, pytest.mark.timeout(300)]
 
@@ -123,80 +119,6 @@ def test_the_back_button_after_unlocking_breaks_nothing(stack: Stack, browser: B
     ada.page.goto(ada.base + "lab")
     ada.is_back()
     ada.leave()
-
-
-@pytest.mark.docker
-def test_in_a_container(tmp_path_factory: pytest.TempPathFactory) -> None:
-    stack = Stack(tmp_path_factory.mktemp("docker"))
-    try:
-        stack.start()
-        stack.add_user("cleo")
-        with chromium(stack) as browser:
-            cleo = Owner(browser, stack, "cleo")
-            cleo.login()
-            cleo.begin_work()
-            before = cleo.counted()[-1]
-            cleo.lock_now()
-            cleo.is_covered()
-            # Killed and started again, its server is as locked as before.
-            container = stack.container("cleo")
-            stack.docker(
-                "exec", container, "pkill", "-KILL", "-f", "persistent_terminal_hub.server.singleuser"
-            )
-            wait_for(lambda: cleo.locked, 60, "the server is back")
-            cleo.page.goto(cleo.base + "lab")
-            cleo.sees_the_lock()
-            cleo.log_in_again()
-            cleo.is_back()
-            assert stack.container("cleo") == container
-            cleo.finds_all_as_it_was(before)
-            cleo.screenshot("lock-loop-container-back")
-            cleo.leave()
-    finally:
-        stack.stop()
-        stack.remove_everything()
-
-
-@pytest.mark.oidc
-def test_with_an_identity_provider(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Its own session there opens nothing, nor does another account; a login again does."""
-    (port,) = free_ports(1)
-    auth = json.loads(oidc_settings(f"http://127.0.0.1:{port}"))["auth"]
-    stack = Stack(tmp_path_factory.mktemp("oidc"), backend="process", settings={"auth": auth})
-    provider = Provider(tmp_path_factory.mktemp("provider"), port, f"{stack.url}/hub/oauth_callback")
-    try:
-        provider.start()
-        stack.start()
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-            member = ProvidersOwner(browser, stack, "member")
-            member.issuer = provider.issuer
-            member.login()
-            member.begin_work()
-            before = member.counted()[-1]
-            member.lock_now()
-            member.is_covered()
-            member.page.goto(member.base + "lab")
-            member.ask_the_provider()
-            assert member.page.locator("input[name=login]").count() == 1  # although it has a session there
-            member.screenshot("lock-loop-provider")
-            member.page.goto(member.base + "lab")
-            member.sees_the_lock()
-            member.ask_the_provider()
-            member.answer_as("boss")
-            member.page.get_by_text("you are still member here").wait_for()
-            member.screenshot("lock-loop-another-account")
-            assert member.locked
-            member.page.goto(member.base + "lab")
-            member.ask_the_provider()
-            member.answer_as("member")
-            member.is_back()
-            member.finds_all_as_it_was(before)
-            browser.close()
-    finally:
-        stack.stop()
-        stack.remove_everything()
-        provider.stop()
 
 
 def test_idle_locks_by_itself_and_goes_on(stack: Stack, browser: Browser) -> None:

@@ -536,8 +536,14 @@ def test_without_its_keeper_a_server_stays_shut(tmp_path: Path, hub: Hub) -> Non
     try:
         wait_for(lambda: answers(url + "persistent-terminals/api/status"), 60, "the server listens")
         assert requests.get(url + "persistent-terminals/api/status", timeout=10).json()["locked"] is True
-        shut = requests.get(url + "api/contents", headers=OWNER, timeout=20)
-        assert shut.status_code == 503 and "keeper does not answer" in shut.json()["message"]
+
+        def refusal() -> str:
+            shut = requests.get(url + "api/contents", headers=OWNER, timeout=20)
+            assert shut.status_code == 503
+            return str(shut.json()["message"])
+
+        # At first it says that it is starting.
+        wait_for(lambda: "keeper does not answer" in refusal(), 60, "it says what is missing")
         page = requests.get(url + "lab", headers=HTML, timeout=20)
         assert page.status_code == 503 and "stays closed" in page.text
         unlock = requests.post(

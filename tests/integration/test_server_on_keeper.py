@@ -226,7 +226,7 @@ def test_many_kills_in_a_row(workspace: Workspace) -> None:
     terminal = workspace.attach("hit")
     terminal.type("\x03")
     terminal.type("echo la''st=$i\r")
-    count = int(terminal.read(r"last=(\d+)\r\n")[1])
+    count = int(terminal.read(r"last=(\d+)\r\n", 60)[1])
     numbers = [int(n) for n in re.findall(r"n=(\d+)\.\r\n", terminal.text)]
     assert numbers == list(range(1, len(numbers) + 1)) and count - len(numbers) in (0, 1)
     assert workspace.control.call("stats").header["sessions_attached"] == 1
