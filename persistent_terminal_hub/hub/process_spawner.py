@@ -250,9 +250,12 @@ class PersistentProcessSpawner(LocalProcessSpawner):
                 os.killpg(group, signal.SIGKILL)
         # Jobs of the terminals have sessions of their own, out of the group's reach.
         mark = f"PTH_WORKSPACE_KEY={self.hub_id}/{self.key}"
-        for _ in range(5):
+        calm = 0
+        for _ in range(30):
             leftover = await asyncio.to_thread(proc.with_environment, mark)
-            if not leftover:
+            # Looked for twice: one that was just being started shows its mark a moment later.
+            calm = 0 if leftover else calm + 1
+            if calm == 2:
                 break
             for pid in leftover:
                 with contextlib.suppress(ProcessLookupError, PermissionError):

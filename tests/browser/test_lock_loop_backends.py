@@ -24,7 +24,7 @@ def answers_locked(owner: Owner) -> bool:
     """Whether the workspace's server answers, and says that it is locked."""
     try:
         return owner.locked
-    except ValueError:  # the proxy's page for a server that is being started
+    except (ValueError, KeyError):  # a server that is being started
         return False
 
 

@@ -8,6 +8,8 @@ import signal
 import time
 from typing import Any
 
+from pathlib import Path
+
 import pytest
 import requests
 import websockets.sync.client
@@ -129,7 +131,9 @@ def test_files_are_private_and_a_stop_ends_everything(hub: Serve) -> None:
     assert len(workspace_processes(hub)) >= 3
     assert browser.api("DELETE", "users/admin/server").status_code in (202, 204)
     assert wait_for(lambda: not server_of(browser), 20)
-    assert wait_for(lambda: not workspace_processes(hub), 20), workspace_processes(hub)
+    assert wait_for(lambda: not workspace_processes(hub), 20), [
+        Path(f"/proc/{pid}/cmdline").read_bytes() for pid in workspace_processes(hub)
+    ]
 
 
 def test_files_are_never_passed_on_with_a_name(hub: Serve) -> None:
