@@ -6,9 +6,8 @@ import json
 import os
 import signal
 import time
-from typing import Any
-
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
