@@ -179,15 +179,15 @@ def page_text(response: requests.Response) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
 
-def workspace_processes(hub: Serve) -> list[int]:
-    """Every process that carries the mark of a workspace of this hub."""
+def workspace_processes(hub: Serve, of: str = "") -> list[int]:
+    """Every process that carries the mark of a workspace of this hub, or of those whose key begins with `of`."""
     hub_id = (hub.data / "hub-id").read_text().strip()
     found = []
     for path in Path("/proc").iterdir():
         try:
             if (
                 path.name.isdigit()
-                and f"PTH_WORKSPACE_KEY={hub_id}/".encode() in (path / "environ").read_bytes()
+                and f"PTH_WORKSPACE_KEY={hub_id}/{of}".encode() in (path / "environ").read_bytes()
             ):
                 found.append(int(path.name))
         except OSError:

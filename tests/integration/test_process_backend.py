@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,9 +129,8 @@ def test_files_are_private_and_a_stop_ends_everything(hub: Serve) -> None:
     assert len(workspace_processes(hub)) >= 3
     assert browser.api("DELETE", "users/admin/server").status_code in (202, 204)
     assert wait_for(lambda: not server_of(browser), 20)
-    assert wait_for(lambda: not workspace_processes(hub), 20), [
-        Path(f"/proc/{pid}/cmdline").read_bytes() for pid in workspace_processes(hub)
-    ]
+    # Other files' people may have workspaces on this hub.
+    assert wait_for(lambda: not workspace_processes(hub, "admin-"), 20)
 
 
 def test_files_are_never_passed_on_with_a_name(hub: Serve) -> None:
