@@ -180,7 +180,7 @@ def page_text(response: requests.Response) -> str:
 
 
 def workspace_processes(hub: Serve, of: str = "") -> list[int]:
-    """Every process that carries the mark of a workspace of this hub, or of those whose key begins with `of`."""
+    """Every process with the mark of a workspace of this hub, or of those whose key begins with `of`."""
     hub_id = (hub.data / "hub-id").read_text().strip()
     found = []
     for path in Path("/proc").iterdir():
