@@ -32,6 +32,7 @@ from persistent_terminal_hub.audit import Outbox
 from persistent_terminal_hub.control.audit_command import AUDIT_KEYS, database_url
 from persistent_terminal_hub.control.audit_drain import DRAIN_SECONDS, AuditDrain
 from persistent_terminal_hub.control.audit_log import AuditLog, Entry
+from persistent_terminal_hub.control.board_gathering import Gathering
 from persistent_terminal_hub.control.database import Database, DatabaseError
 from persistent_terminal_hub.control.hub import Hub
 from persistent_terminal_hub.control.idempotency import IdempotentRequests
@@ -112,6 +113,7 @@ class Control:
         self.operations = OperationStore(database, self.sealer)
         self.table = Workspaces(database, self.operations)
         self.sessions = SessionIndex(database)
+        self.gathering = Gathering(self.hub, self.workspaces, self.table, self.blocking)
         steps = WorkspaceSteps(
             self.hub,
             self.workspaces,
@@ -169,6 +171,7 @@ class Control:
 
     async def close(self) -> None:
         """Let go of everything."""
+        await self.gathering.close()
         await self.sampling.close()
         await self.delivery.close()
         await asyncio.gather(*self._background, return_exceptions=True)

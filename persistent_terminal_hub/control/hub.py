@@ -64,13 +64,16 @@ class Hub:
 
     async def all_servers(self, token: str | None = None) -> list[Server]:
         """Everybody's, page by page."""
-        found: list[Server] = []
+        return [server for model in await self.all_users(token) for server in servers_of(model)]
+
+    async def all_users(self, token: str | None = None) -> list[dict[str, Any]]:
+        """The models of all users, stopped servers included, page by page."""
+        found: list[dict[str, Any]] = []
         offset = 0
         while True:
             path = f"/users?include_stopped_servers&limit={PAGE}&offset={offset}"
             page = _list(await self._send("GET", path, token))
-            for model in page:
-                found += servers_of(model)
+            found += [model for model in page if isinstance(model, dict)]
             if len(page) < PAGE:
                 return found
             offset += PAGE

@@ -9,10 +9,13 @@ from persistent_terminal_hub.control import (
     execute_handlers,
     operation_handlers,
     session_handlers,
+    steer_handlers,
     workspace_handlers,
 )
 from persistent_terminal_hub.control.me import HomeHandler, MeHandler
 from persistent_terminal_hub.control.openapi import OpenApiHandler
+from persistent_terminal_hub.control.pages import page_routes
+from persistent_terminal_hub.control.panel_handlers import panel_routes
 from persistent_terminal_hub.control.secrets_handlers import secrets_routes
 from persistent_terminal_hub.control.usage_handlers import usage_routes
 
@@ -29,7 +32,10 @@ def routes() -> list[Route]:
         *execute_handlers.routes(),
         *operation_handlers.routes(),
         *session_handlers.routes(),
+        *steer_handlers.routes(),
         *audit_handlers.routes(),
         *secrets_routes,
         *usage_routes,
+        *panel_routes,
+        *page_routes,
     ]

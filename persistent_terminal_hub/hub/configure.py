@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from importlib import import_module
 from ipaddress import IPv4Network
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +20,7 @@ from persistent_terminal_hub.hub.service_api import CULL_SCOPE, CUSTOM_SCOPES
 from persistent_terminal_hub.hub.subnets import gateway_of, hub_subnet
 from persistent_terminal_hub.hub.user_names import protect_user_names
 from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
+from persistent_terminal_hub.shared_files import share_dir
 
 log = logging.getLogger("persistent_terminal_hub")
 
@@ -36,12 +35,6 @@ CULLER_SCOPES = (CULL_SCOPE, "delete:servers")
 
 class ConfigurationError(Exception):
     """The hub cannot start now; the text says why and what to do."""
-
-
-def share_dir() -> Path:
-    """Our files under share/: in the source tree when run from one, else in the installed prefix."""
-    source = Path(__file__).resolve().parents[2] / "share" / "persistent-terminal-hub"
-    return source if source.is_dir() else Path(sys.prefix) / "share" / "persistent-terminal-hub"
 
 
 def configure_from_file(c: Any) -> None:
@@ -131,6 +124,7 @@ def _hub(c: Any, settings: Settings, data: DataDir, backend: backends.Backend) -
         "pth_notice": notice,
         "pth_local_accounts": local,
         "pth_passkeys": settings.auth.passkeys,
+        "pth_control": settings.control.enabled,
         "pth_sign_up": local and settings.auth.sign_up,
     }
     if settings.server.tls:

@@ -22,7 +22,6 @@ from tornado.web import HTTPError
 
 from persistent_terminal_hub.config.rules import rules_for
 from persistent_terminal_hub.hub import passkey_failures as failures
-from persistent_terminal_hub.hub.configure import share_dir
 from persistent_terminal_hub.hub.failures import WorkspaceProblem
 from persistent_terminal_hub.hub.handlers import Route
 from persistent_terminal_hub.hub.passkey_method import PasskeyMethod, Passkeys
@@ -30,6 +29,7 @@ from persistent_terminal_hub.hub.passkey_pages import PasskeyScript, PasskeysGoa
 from persistent_terminal_hub.hub.passkey_store import PasskeyStoreError
 from persistent_terminal_hub.hub.reauth import ReauthMixin
 from persistent_terminal_hub.hub.reauth_methods import Goal, ReauthMethod
+from persistent_terminal_hub.shared_files import share_dir
 
 log = logging.getLogger("persistent_terminal_hub")
 

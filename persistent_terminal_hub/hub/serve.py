@@ -16,7 +16,7 @@ from pathlib import Path
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from persistent_terminal_hub.hub import backend, egress_child, preflight
-from persistent_terminal_hub.hub.configure import hub_host, nobody_allowed, public_bind_url, share_dir
+from persistent_terminal_hub.hub.configure import hub_host, nobody_allowed, public_bind_url
 from persistent_terminal_hub.hub.control_service import control_environment
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirError, DataDirLocked
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, discover
@@ -29,6 +29,7 @@ from persistent_terminal_hub.settings import (
     problems_for_serving,
     warnings_of,
 )
+from persistent_terminal_hub.shared_files import share_dir
 
 #: A killed supervisor's hub needs a moment to stop; a new one waits this long for it.
 TAKE_OVER_SECONDS = 30.0

@@ -34,7 +34,7 @@ import json
 from pathlib import Path
 from jupyterhub.auth import DummyAuthenticator
 from jupyterhub.proxy import Proxy
-from persistent_terminal_hub.hub.configure import share_dir
+from persistent_terminal_hub.shared_files import share_dir
 from persistent_terminal_hub.hub.honest_stop import stop_handlers
 from persistent_terminal_hub.hub.service_api import CUSTOM_SCOPES
 from persistent_terminal_hub.hub.service_routes import service_handlers

@@ -40,7 +40,9 @@ def test_the_pages_need_nothing_that_a_strict_policy_forbids() -> None:
         text = (PAGES / name).read_text()
         # Scripts and styles are files of ours, found from wherever the page is served.
         links = re.findall(r'(?:src|href)="([^"]*)"', text)
-        assert links and all(re.fullmatch(r"\./assets/[\w.-]+-[\w-]{8}\.(js|css)", link) for link in links), links
+        assert links and all(re.fullmatch(r"\./assets/[\w.-]+-[\w-]{8}\.(js|css)", link) for link in links), (
+            links
+        )
         assert not re.search(r"<style|<script(?![^>]*src=)|style=|\son[a-z]+=", text)
         for link in links:
             assert (PAGES / link).is_file() and (PAGES / (link + ".gz")).is_file()
