@@ -33,6 +33,7 @@ class UsageQuery(Body):
     )
     user: str | None = Field(None, min_length=1, max_length=255, description="Default: yourself.")
     all: bool = Field(False, description="Everybody.")
+    together: bool = Field(False, description="The samples are of all workspaces together.")
     sessions: bool = Field(False, description="Sums of each session, too.")
 
 
@@ -82,6 +83,9 @@ class UsageReply(Reply):
     resolution: str | None
     users: list[UserUsage]
     workspaces: list[WorkspaceUsage]
+    samples: list[SampleReply] = Field(
+        default_factory=list, description="Of all together, if that was asked for; peaks are added up."
+    )
 
 
 class UsageHandler(ApiHandler):
@@ -110,7 +114,14 @@ class UsageHandler(ApiHandler):
             )
             for each in totals
         }
-        if query.resolution:
+        samples: list[SampleReply] = []
+        if query.resolution and query.together:
+            width = _WIDTHS[query.resolution]
+            if (end - begin) // width > MOST_SAMPLES:
+                raise self._too_many()
+            sums = await blocking(store.together, begin, end, width, owner)
+            samples = [SampleReply(at=each.at, **_amount(each)) for each in sums]
+        elif query.resolution:
             width = _WIDTHS[query.resolution]
             parts = await blocking(
                 store.totals, begin, end, owner=owner, resolution=width, most=MOST_SAMPLES + 1
@@ -131,6 +142,7 @@ class UsageHandler(ApiHandler):
                 resolution=query.resolution,
                 users=_users(totals),
                 workspaces=list(found.values()),
+                samples=samples,
             )
         )
 

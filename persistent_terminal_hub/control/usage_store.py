@@ -114,6 +114,35 @@ class UsageStore:
         rows = self._database.run(lambda session: session.execute(query).all())
         return [Total(row[0], row[1], row[2], int(row[3]), *_numbers(row[4:])) for row in rows]
 
+    def together(self, begin: int, end: int, resolution: int, owner: str | None = None) -> list[Total]:
+        """Of all workspaces at once, each part of the time: memory is what they had together in the mean."""
+        table = UsageSample
+        at = (table.at // resolution * resolution).label("part")
+        byte_seconds = func.sum(cast(table.memory_bytes, Double) * cast(table.seconds, Double))
+        each = (
+            select(
+                at,
+                func.sum(table.cpu_seconds).label("cpu"),
+                byte_seconds.label("memory"),
+                func.max(table.memory_peak).label("peak"),
+                func.max(table.disk_bytes).label("disk"),
+                func.sum(cast(table.received_bytes, Double)).label("received"),
+                func.sum(cast(table.sent_bytes, Double)).label("sent"),
+            )
+            .where(table.seconds > 0, table.at >= begin, table.at < end, table.session == "")
+            .where(*([] if owner is None else [table.owner == owner]))
+            .group_by(table.owner, table.workspace, at)
+            .subquery()
+        )
+        c = each.c
+        sums = [func.sum(cast(column, Double)) for column in (c.cpu, c.memory, c.peak, c.disk, c.received, c.sent)]
+        query = select(c.part, *sums).group_by(c.part).order_by(c.part)
+        rows = self._database.run(lambda session: session.execute(query).all())
+        return [
+            Total("", "", "", int(part), *_numbers([cpu, memory / resolution, *rest]))
+            for part, cpu, memory, *rest in rows
+        ]
+
     def _compact_one(self, level: int, before: int) -> int:
         try:
             return self._database.run(lambda session: _compact(session, level, before))

@@ -49,6 +49,11 @@ def test_differences_are_noted(database: Database) -> None:
     assert (session.session, session.cpu_seconds) == ("s1", 3.0)
     assert [each.owner for each in store.totals(NOW - 60, NOW + 300)] == ["a", "b"]
     assert store.totals(NOW + 300, NOW + 400) == []
+    first, *_, last = store.together(NOW - 60, NOW + 300, 60)
+    assert (first.at, first.cpu_seconds, first.memory_bytes, first.disk_bytes) == (NOW, 9.0, 2000, 200)
+    assert (last.at - NOW, last.memory_bytes) == (240, 1000)
+    (hour,) = store.together(NOW - NOW % HOUR, NOW + HOUR - NOW % HOUR, HOUR, "a")
+    assert hour.cpu_seconds == 8.5 and hour.memory_bytes == 1000 * 5 // 60, "a mean of the whole hour"
     assert count(database, owner="a", seconds=0) == 1  # counters of what is over went
 
 
