@@ -5,7 +5,7 @@ import { Ago, Badge, Name, Problem } from './bits';
 import { ask, refusalIn, type Refusal } from './api';
 import { isOrphan, stateOf, titleOf, type Place } from './board';
 import type { SessionRow, WorkspaceRow } from './types';
-import { counted, listed, span } from './words';
+import { bytes, counted, listed, MIB, span } from './words';
 
 /** What was asked for, of which session (none: the workspace). */
 interface Wish {
@@ -48,7 +48,7 @@ export function Acts(props: { place: Place; focus: string | null; onClose: () =>
       <div className="sheet">
         <header>
           <h2 id="acts-title">
-            <Name text={titleOf(place)} />
+            <Name text={place.name ? titleOf(place) : `${place.owner} · default workspace`} />
           </h2>
           <Badge state={stateOf(place)} />
           <button type="button" className="button" onClick={onClose}>
@@ -146,7 +146,7 @@ function Menu(props: {
                       </>
                     )}
                     begun <Ago at={session.created} /> ago
-                    {session.memory > 0 && ` · ${session.memory} MiB`}
+                    {session.memory > 0 && ` · ${bytes(session.memory * MIB)}`}
                   </div>
                 </div>
                 <div className="actions">
@@ -254,7 +254,7 @@ function Confirm(props: {
           <strong>The session “{session.name}” of {owner} ends, with every program in it.</strong>{' '}
           {session.busySince !== null
             ? `A program has been running in it for ${span(Date.now() / 1000 - session.busySince)}; what it has not saved is lost.`
-            : 'Nothing but its shell is in the foreground.'}{' '}
+            : 'Nothing runs in its foreground but what it was begun with, as a rule a shell.'}{' '}
           Other sessions and all files stay. Your name and your message are shown in it first.
         </p>
       )}
@@ -289,7 +289,7 @@ function Confirm(props: {
               value={text}
               maxLength={act === 'lock' ? 200 : 300}
               required={act === 'warn'}
-              autoFocus
+              autoFocus={act !== 'end'}
               dir="auto"
               onChange={event => setText(event.target.value)}
             />
@@ -301,7 +301,7 @@ function Confirm(props: {
         <button type="submit" className={`button ${act === 'stop' || act === 'end' ? 'danger' : 'primary'}`} disabled={busy}>
           {busy ? 'One moment…' : verb}
         </button>
-        <button type="button" className="button" onClick={onBack} autoFocus={act === 'stop' || act === 'extend'}>
+        <button type="button" className="button" onClick={onBack} autoFocus={act === 'stop' || act === 'end' || act === 'extend'}>
           Back
         </button>
       </div>

@@ -80,12 +80,12 @@ export default function Audit(): ReactNode {
           Show
         </button>
         <a className="button" href={`${serviceBase()}api/audit${query({ ...fields(filter), format: 'jsonl' })}`} download>
-          Export what is shown and older
+          Export all that matches
         </a>
       </form>
       {refusal && <Problem refusal={refusal} again={() => load(null, filter)} />}
       <div className="scrolls" tabIndex={0} role="region" aria-label="Records">
-        <table className="plain">
+        <table className="records">
           <thead>
             <tr>
               <th>Time</th>

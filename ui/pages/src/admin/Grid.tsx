@@ -1,6 +1,6 @@
 // A table of any length: only the rows on the screen are in the page. Reachable by keyboard as one stop.
 
-import { useLayoutEffect, useRef, useState, useSyncExternalStore, type KeyboardEvent, type ReactNode } from 'react';
+import { memo, useLayoutEffect, useMemo, useRef, useState, useSyncExternalStore, type KeyboardEvent, type ReactNode } from 'react';
 import { clicked, moved, revealing, windowOf, type Key, type Order } from './table';
 
 export interface Column<T> {
@@ -41,10 +41,45 @@ export function useNarrow(): boolean {
   );
 }
 
+/** A row on the screen; drawn anew only when it changes. */
+const Line = memo(function Line(props: {
+  row: unknown;
+  at: number;
+  top: number;
+  columns: readonly Column<unknown>[];
+  widths: string;
+  current: boolean;
+  name: string;
+  onActive: (name: string) => void;
+  onOpen: ((row: unknown) => void) | undefined;
+}): ReactNode {
+  const { row, at, top, columns, widths, current, name, onActive, onOpen } = props;
+  return (
+    <div
+      role="row"
+      className={onOpen ? 'row opens' : 'row'}
+      aria-rowindex={at + 2}
+      tabIndex={current ? 0 : -1}
+      style={{ gridTemplateColumns: widths, transform: `translateY(${top}px)` }}
+      onFocus={() => onActive(name)}
+      onClick={() => onOpen?.(row)}
+    >
+      {columns.map(column => (
+        <div role="gridcell" key={column.id}>
+          {column.cell(row)}
+        </div>
+      ))}
+    </div>
+  );
+});
+
 export function Grid<T>(props: Props<T>): ReactNode {
   const { label, rows, keyOf, order, onOrder, onOpen, empty, loading } = props;
   const narrow = useNarrow();
-  const columns = narrow ? props.columns.filter(column => !column.extra) : props.columns;
+  const columns = useMemo(
+    () => (narrow ? props.columns.filter(column => !column.extra) : props.columns),
+    [narrow, props.columns]
+  );
   const rowHeight = 44;
   const box = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
@@ -99,7 +134,8 @@ export function Grid<T>(props: Props<T>): ReactNode {
     setActive(keyOf(rows[to]!));
   };
 
-  const template = { gridTemplateColumns: columns.map(column => column.width).join(' ') };
+  const widths = columns.map(column => column.width).join(' ');
+  const template = { gridTemplateColumns: widths };
   return (
     <div
       className="grid"
@@ -152,22 +188,18 @@ export function Grid<T>(props: Props<T>): ReactNode {
             const at = first + n;
             const key = keyOf(row);
             return (
-              <div
+              <Line
                 key={key}
-                role="row"
-                className={`row${onOpen ? ' opens' : ''}`}
-                aria-rowindex={at + 2}
-                tabIndex={at === current ? 0 : -1}
-                style={{ ...template, transform: `translateY(${at * rowHeight}px)` }}
-                onFocus={() => setActive(key)}
-                onClick={() => onOpen?.(row)}
-              >
-                {columns.map(column => (
-                  <div role="gridcell" key={column.id}>
-                    {column.cell(row)}
-                  </div>
-                ))}
-              </div>
+                row={row}
+                at={at}
+                top={at * rowHeight}
+                columns={columns as readonly Column<unknown>[]}
+                widths={widths}
+                current={at === current}
+                name={key}
+                onActive={setActive}
+                onOpen={onOpen as ((row: unknown) => void) | undefined}
+              />
             );
           })}
         </div>

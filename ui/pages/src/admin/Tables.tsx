@@ -1,13 +1,13 @@
 // The live tables: workspaces, sessions, users.
 
-import { useDeferredValue, useMemo, useState, type ReactNode } from 'react';
+import { useCallback, useDeferredValue, useMemo, useState, type ReactNode } from 'react';
 import { Acts } from './Acts';
 import { Ago, Badge, Name } from './bits';
 import { isOrphan, stateOf, titleOf, type Person, type Place, type PlacedSession } from './board';
 import { Grid, type Column } from './Grid';
 import type { Seen } from './store';
 import { search, sort, type Order } from './table';
-import { moment } from './words';
+import { bytes, MIB, moment } from './words';
 
 const memoryOf = (place: Place): number =>
   isOrphan(place) ? 0 : place.sessions.reduce((sum, session) => sum + session.memory, 0);
@@ -45,7 +45,7 @@ const PLACES: readonly Column<Place>[] = [
     width: 'minmax(0, 0.7fr)',
     extra: true,
     sort: place => memoryOf(place) || null,
-    cell: place => (memoryOf(place) ? `${memoryOf(place)} MiB` : null)
+    cell: place => (memoryOf(place) ? bytes(memoryOf(place) * MIB) : null)
   },
   {
     id: 'activity',
@@ -53,7 +53,7 @@ const PLACES: readonly Column<Place>[] = [
     width: 'minmax(0, 0.7fr)',
     extra: true,
     sort: activityOf,
-    cell: place => <Ago at={activityOf(place)} none="never" />
+    cell: place => <Ago at={activityOf(place)} none="never" ago />
   }
 ];
 
@@ -89,7 +89,7 @@ const SESSIONS: readonly Column<PlacedSession>[] = [
     width: 'minmax(0, 0.7fr)',
     extra: true,
     sort: row => row.session.memory || null,
-    cell: row => (row.session.memory ? `${row.session.memory} MiB` : null)
+    cell: row => (row.session.memory ? bytes(row.session.memory * MIB) : null)
   },
   { id: 'created', title: 'Age', width: 'minmax(0, 0.6fr)', extra: true, sort: row => row.session.created, cell: row => <Ago at={row.session.created} /> }
 ];
@@ -130,7 +130,7 @@ const PEOPLE: readonly Column<Person>[] = [
     width: 'minmax(0, 0.8fr)',
     extra: true,
     sort: row => moment(row.user.lastActivity),
-    cell: row => <Ago at={moment(row.user.lastActivity)} none="never" />
+    cell: row => <Ago at={moment(row.user.lastActivity)} none="never" ago />
   }
 ];
 
@@ -212,7 +212,7 @@ function Table<T extends { readonly key: string }>(props: {
           ))}
         </select>
         <span className="soft" role="status">
-          {loading ? '' : shown.length === rows.length ? `${rows.length}` : `${shown.length} of ${rows.length}`}
+          {loading || shown.length === rows.length ? '' : `${shown.length} of ${rows.length}`}
         </span>
       </div>
       <Grid
@@ -241,18 +241,24 @@ interface Props {
 export function Tables({ seen, view, onPerson, query, onQuery }: Props): ReactNode {
   const [opened, setOpened] = useState<{ key: string; focus: string | null } | null>(null);
   const place = opened && seen.places.find(each => each.key === opened.key);
+  // The same functions each time: rows that did not change are not drawn again.
+  const openPlace = useCallback((row: Place) => setOpened({ key: row.key, focus: null }), []);
+  const openSession = useCallback(
+    (row: PlacedSession) => setOpened({ key: row.workspace.key, focus: row.session.id }),
+    []
+  );
   const common = { loading: !seen.ready, query, onQuery };
   return (
     <>
       {view === 'workspaces' && (
-        <Table kind={PLACE_KIND} rows={seen.places} {...common} onOpen={row => setOpened({ key: row.key, focus: null })} />
+        <Table kind={PLACE_KIND} rows={seen.places} {...common} onOpen={openPlace} />
       )}
       {view === 'sessions' && (
         <Table
           kind={SESSION_KIND}
           rows={seen.sessions}
           {...common}
-          onOpen={row => setOpened({ key: row.workspace.key, focus: row.session.id })}
+          onOpen={openSession}
         />
       )}
       {view === 'users' && <Table kind={PERSON_KIND} rows={seen.people} {...common} onOpen={row => onPerson(row.user.user)} />}

@@ -139,7 +139,7 @@ function Chart(props: { title: string; data: Series | null; theme: string; text:
   return (
     <figure className="chart">
       <figcaption>
-        {title} {data && <span className="soft">· at most {text(most)}</span>}
+        {title} {!!data?.[0].length && <span className="soft">· at most {text(most)}</span>}
       </figcaption>
       {data ? (
         data[0].length ? (

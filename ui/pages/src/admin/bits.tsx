@@ -35,7 +35,7 @@ export function Clock({ children }: { children: ReactNode }): ReactNode {
 }
 
 /** How long ago; the tip says when. */
-export function Ago({ at, none = '' }: { at: number | null; none?: string }): ReactNode {
+export function Ago({ at, none = '', ago = false }: { at: number | null; none?: string; ago?: boolean }): ReactNode {
   const now = useContext(Now);
   if (at === null) {
     return <span className="soft">{none}</span>;
@@ -44,6 +44,7 @@ export function Ago({ at, none = '' }: { at: number | null; none?: string }): Re
   return (
     <time dateTime={when.toISOString()} title={when.toLocaleString()}>
       {span(now - at)}
+      {ago && ' ago'}
     </time>
   );
 }

@@ -34,9 +34,11 @@ export interface Lists {
 
 export const EMPTY: Lists = { ready: false, hub: null, places: [], sessions: [], people: [] };
 
-/** The rows after an event. The map is changed, or another one is begun. */
-export function merge(rows: Map<string, BoardRow>, event: BoardEvent): Map<string, BoardRow> {
-  const found = event.whole ? new Map<string, BoardRow>() : rows;
+/** The rows after an event; the map is changed. */
+export function merge(found: Map<string, BoardRow>, event: BoardEvent): Map<string, BoardRow> {
+  if (event.whole) {
+    found.clear();
+  }
   for (const row of event.rows) {
     found.set(row.key, row);
   }

@@ -14,6 +14,8 @@ export interface Seen extends Lists {
 }
 
 let rows = new Map<string, BoardRow>();
+/** What begins anew is shown when it is whole; until then what was known stays. */
+let coming: Map<string, BoardRow> | null = null;
 let ready = false;
 let seen: Seen = { ...EMPTY, live: false, refusal: null, stale: null };
 let planned = false;
@@ -36,9 +38,16 @@ function publish(next: Partial<Seen>): void {
 }
 
 function take(event: BoardEvent): void {
-  rows = merge(rows, event);
-  ready ||= !event.more;
-  changed = true;
+  if (event.whole) {
+    coming = new Map();
+  }
+  const merged = merge(coming ?? rows, event);
+  if (event.more) {
+    return;
+  }
+  rows = merged;
+  coming = null;
+  ready = changed = true;
   publish({});
 }
 

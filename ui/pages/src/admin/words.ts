@@ -15,6 +15,8 @@ export function span(seconds: number): string {
   return `${Math.round(s / 86400)} days`;
 }
 
+export const MIB = 2 ** 20;
+
 export function bytes(value: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   let unit = 0;
