@@ -1,7 +1,7 @@
 """The SDK: sessions of a workspace from Python, and from a terminal (`persistent-terminal-hub attach`).
 
 `find_workspace` and `Workspace.attach` are async; `persistent_terminal_hub.client.sync` has the same without.
-`find_control_service` leads to workspaces, operations, secrets and usage; without async: `client.control_sync`.
+`find_control_service` leads to workspaces, operations, secrets, usage; without async: `client.control_sync`.
 """
 
 from __future__ import annotations
