@@ -22,7 +22,7 @@ _NAMES = {
 
 
 class Left(Exception):
-    """The person went away; the operation goes on at the hub."""
+    """It was interrupted: it was called off, or goes on at the hub, as the sentence says."""
 
 
 def line_of(progress: Progress) -> str:
@@ -31,7 +31,7 @@ def line_of(progress: Progress) -> str:
 
 
 async def wait_for(service: ControlService, operation: Operation, label: str) -> Operation:
-    """Its end. Raises OperationFailed, and Left when it was interrupted and shall go on."""
+    """Its end. Raises OperationFailed, and Left when it was interrupted."""
     waiting = asyncio.ensure_future(
         service.operations.wait(operation, lambda progress: say(line_of(progress)))
     )
@@ -51,7 +51,12 @@ async def wait_for(service: ControlService, operation: Operation, label: str) ->
                 with contextlib.suppress(errors.Conflict):
                     await service.operations.cancel(operation)
                     cancelled = True
-        return waiting.result()
+        try:
+            return waiting.result()
+        except errors.OperationFailed as error:
+            if cancelled and error.state == "cancelled":
+                raise Left("It is cancelled; nothing is left of it.") from None
+            raise
     finally:
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)

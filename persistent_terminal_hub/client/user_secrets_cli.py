@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,11 +115,7 @@ def delete(name: str, workspace: str | None, hub: str | None) -> None:
 def read_value(file: Path | None) -> bytes:
     """The value, from wherever it comes. Raises ClientError."""
     if file is not None:
-        try:
-            with file.open("rb") as source:
-                data = source.read(_MOST + 1)
-        except OSError as error:
-            raise errors.NotConfigured(f"{file} cannot be read: {error.strerror}.") from None
+        data = _read(file)
     elif sys.stdin.isatty():
         try:
             data = str(click.prompt("Value", hide_input=True, err=True)).encode()
@@ -132,6 +129,30 @@ def read_value(file: Path | None) -> bytes:
     if len(data) > _MOST:
         raise errors.Refused("The value is too long for a secret; nothing was set.")
     return data
+
+
+def read_secrets(pairs: Sequence[str]) -> dict[str, str]:
+    """`NAME=FILE`, for a workspace that is made. Raises NotConfigured."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, file = pair.partition("=")
+        if not equals or not name or not file:
+            raise errors.NotConfigured("A secret is given as NAME=FILE.", "The file holds the value.")
+        try:
+            found[name] = _read(Path(file)).decode()
+        except UnicodeDecodeError:
+            raise errors.NotConfigured(
+                f"{file} is no text.", "Set it when the workspace is there: secrets set --file --workspace."
+            ) from None
+    return found
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as source:
+            return source.read(_MOST + 1)
+    except OSError as error:
+        raise errors.NotConfigured(f"{file} cannot be read: {error.strerror}.") from None
 
 
 COMMANDS = (list_, set_, delete)

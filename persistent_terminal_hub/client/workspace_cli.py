@@ -72,6 +72,13 @@ def _env_option(command: F) -> F:
     )(command)  # fmt: skip
 
 
+def _secret_option(command: F) -> F:
+    return click.option(
+        "--secret", "secret_files", multiple=True, metavar="NAME=FILE",
+        help="A secret of this workspace alone, with what FILE holds.",
+    )(command)  # fmt: skip
+
+
 def _how(no_wait: bool, as_json: bool) -> How:
     from .workspace_command import How
 
@@ -110,11 +117,12 @@ def show(workspace: str, as_json: bool, hub: str | None) -> None:
 @click.argument("name")
 @_made_of
 @_env_option
+@_secret_option
 @click.option("--no-start", is_flag=True, help="Make it, but do not start it.")
 @_waiting
 def create(
-    name: str, env: tuple[str, ...], no_start: bool, no_wait: bool, as_json: bool, hub: str | None,
-    **made_of: Any,
+    name: str, env: tuple[str, ...], secret_files: tuple[str, ...], no_start: bool, no_wait: bool,
+    as_json: bool, hub: str | None, **made_of: Any,
 ) -> None:  # fmt: skip
     """Make a workspace, start it, and wait until it runs.
 
@@ -128,7 +136,7 @@ def create(
     from . import workspace_command as module
 
     async def work(service: Any) -> int:
-        wishes = _wishes(**made_of, env=environment(env) or None, start=not no_start)
+        wishes = _wishes(**made_of, **_given_to_it(env, secret_files), start=not no_start)
         return await module.create(service, name, wishes, _how(no_wait, as_json))
 
     run(hub, work)
@@ -144,13 +152,18 @@ def create(
 @click.option("--folder", metavar="NAME", help="A new folder in the home; else the repository's name.")
 @click.option("--username", metavar="USER", help="For an https repository; the password is asked for.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option(
+    "--credentials", "secret", metavar="SECRET", help="A secret of yours: user:token or an ssh key."
+)
 @_made_of
 @_env_option
+@_secret_option
 @_waiting
 def clone(
     url: str, name: str | None, branch: str | None, depth: int | None, submodules: bool, install: bool,
-    folder: str | None, username: str | None, password_stdin: bool, env: tuple[str, ...], no_wait: bool,
-    as_json: bool, hub: str | None, **made_of: Any,
+    folder: str | None, username: str | None, password_stdin: bool, secret: str | None,
+    env: tuple[str, ...], secret_files: tuple[str, ...], no_wait: bool, as_json: bool, hub: str | None,
+    **made_of: Any,
 ) -> None:  # fmt: skip
     """Make a workspace with a repository in it.
 
@@ -169,14 +182,21 @@ def clone(
 
     async def work(service: Any) -> int:
         wishes = _wishes(
-            **made_of, env=environment(env) or None, branch=branch, depth=depth, folder=folder,
-            credentials=credentials,
+            **made_of, **_given_to_it(env, secret_files), branch=branch, depth=depth, folder=folder,
+            credentials=credentials, credentials_secret=secret,
         )  # fmt: skip
         wishes |= {"submodules": submodules, "install": install}
         chosen = name or module.name_from(url)
         return await module.clone(service, url, chosen, wishes, _how(no_wait, as_json))
 
     run(hub, work)
+
+
+def _given_to_it(env: tuple[str, ...], secret_files: tuple[str, ...]) -> dict[str, Any]:
+    """Variables and secrets, None for none. Raises NotConfigured."""
+    from .user_secrets_cli import read_secrets
+
+    return {"env": environment(env) or None, "secrets": read_secrets(secret_files) or None}
 
 
 def _password(from_stdin: bool) -> str:

@@ -45,12 +45,17 @@ class Workspaces:
         self, name: str, *, display_name: str | None = None, image: str | None = None,
         cpu: float | None = None, memory: str | None = None, pids: int | None = None,
         egress: Egress | None = None, env: Mapping[str, str] | None = None, start: bool = True,
-        source: Mapping[str, Any] | None = None,
+        secrets: Mapping[str, str] | None = None, source: Mapping[str, Any] | None = None,
     ) -> Change:  # fmt: skip
-        """Begin to make one; `source` is a repository (see `clone`). `operations.wait` waits for its end."""
+        """Begin to make one; `operations.wait` waits for its end.
+
+        `secrets` are its own; `source` is a repository (see `clone`).
+        """
         body = _made_of(display_name, image, cpu, memory, pids, egress) | {"name": name, "start": start}
         if env:
             body["env"] = dict(env)
+        if secrets:
+            body["secrets"] = dict(secrets)
         if source:
             body["source"] = dict(source)
         return await self._http.ask_for(Change, "POST", "workspaces", body)
@@ -58,12 +63,16 @@ class Workspaces:
     async def clone(
         self, url: str, name: str, *, branch: str | None = None, depth: int | None = None,
         submodules: bool = False, install: bool = False, folder: str | None = None,
-        credentials: tuple[str, str] | None = None, **wishes: Any,
+        credentials: tuple[str, str] | None = None, credentials_secret: str | None = None, **wishes: Any,
     ) -> Change:  # fmt: skip
-        """Begin to make one with a repository in it. `credentials`: user and password for that host."""
+        """Begin to make one with a repository in it.
+
+        `credentials`: user and password for that host; or the name of a secret that holds `user:token`, or an
+        ssh key. The other `wishes` are those of `create`.
+        """
         given: dict[str, Any] = {
             "url": url, "branch": branch, "depth": depth, "submodules": submodules, "install": install,
-            "folder": folder,
+            "folder": folder, "credentialsSecret": credentials_secret,
         }  # fmt: skip
         source = {name: value for name, value in given.items() if value is not None}
         if credentials:
@@ -103,9 +112,9 @@ class Workspaces:
     ) -> Executed:  # fmt: skip
         """Run a command to its end: a list as it is, a text by /bin/sh. `timeout` is in seconds.
 
-        With `on_output` the outputs come as they are written, and a cut, which ends the command, raises
-        Unreachable. Without it the request is repeated with the same key: what had ended is answered, what a
-        cut ended in the middle is begun anew.
+        A cut ends the command, and it is never run twice. With `on_output` the outputs come as they are
+        written, and a cut raises Unreachable. Without it the request is repeated with the same key: a command
+        that had ended is answered, one that was cut off in the middle raises Conflict.
         """
         body = command_body(
             command, timeout=timeout, cwd=cwd, env=env, stdin=stdin, stream=on_output is not None
