@@ -68,10 +68,13 @@ def list_(workspace: str | None, as_json: bool, hub: str | None) -> None:
 
 @click.command("set")
 @click.argument("name")
+@click.argument("value", nargs=-1, metavar="")
 @click.option("--file", type=click.Path(path_type=Path), help="Take the value from this file, as it is.")
 @_workspace
 @hub_option
-def set_(name: str, file: Path | None, workspace: str | None, hub: str | None) -> None:
+def set_(
+    name: str, value: tuple[str, ...], file: Path | None, workspace: str | None, hub: str | None
+) -> None:
     """Set a secret of yours, for sessions that are created from now on.
 
     The value is asked for, or read from standard input (one line end at its end is left out), or from a file.
@@ -84,11 +87,17 @@ def set_(name: str, file: Path | None, workspace: str | None, hub: str | None) -
       persistent-terminal-hub secrets set pgpass --file ~/.pgpass
     """
 
+    if value:  # and it is not repeated
+        raise click.UsageError(
+            "A value is never an argument: others can read it, and so can who reads your shell's history. "
+            "Leave it out, and you are asked for it. If it was the real one, change it."
+        )
+
     def work() -> int:
-        value = read_value(file)
+        given = read_value(file)
 
         async def setting(service: ControlService) -> int:
-            await service.secrets.set(name, value, workspace=workspace)
+            await service.secrets.set(name, given, workspace=workspace)
             say(f"{name} is set; sessions that are created from now on have it.")
             return DONE
 

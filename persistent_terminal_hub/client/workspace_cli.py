@@ -306,16 +306,34 @@ def cancel(workspace: str, no_wait: bool, as_json: bool, hub: str | None) -> Non
     run(hub, lambda service: module.cancel(service, workspace, _how(no_wait, as_json)))
 
 
+class _ExecUsageError(click.UsageError):
+    """It must not pass for the command's own exit status."""
+
+    exit_code = 125
+
+
+class _Exec(click.Command):
+    """A command whose status is another command's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            raise _ExecUsageError(error.message, error.ctx or ctx) from None
+
+
 @workspace.command(
-    "exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+    "exec", cls=_Exec, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
 )
 @workspace_argument
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("-C", "--cwd", metavar="FOLDER", default="", help="A folder in the home.")
-@_env_option
+@click.option(
+    "-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="A variable; NAME alone: as it is here."
+)
 @click.option("-t", "--timeout", type=Duration(), help="Such as 90, 10m or 1h; else the site's (30 s).")
 @click.option("-n", "--no-stdin", is_flag=True, help="Do not read standard input.")
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, for programs.")
 @hub_option
 def exec_(
     workspace: str, command: tuple[str, ...], cwd: str, env: tuple[str, ...], timeout: float | None,
@@ -329,7 +347,7 @@ def exec_(
 
     \b
     Exit status: the command's; 128+N when signal N ended it; 124 after the time limit; 125 when we failed
-    (refused, not found, no answer); 130 interrupted.
+    (wrong usage, refused, not found, no answer); 130 interrupted.
 
     \b
     Examples:

@@ -256,6 +256,9 @@ def test_exec_fails_with_125(call: Any) -> None:
     for answer in (refused(404, "None."), refused(423, "Locked."), stream(b"", kind="application/x-ndjson")):
         result, _ = call(["workspace", "exec", "bob/lab", "true"], answer)
         assert result.exit_code == 125 and result.stderr.startswith("error: ")
+    for arguments in (["bob/lab"], ["-t", "soon", "bob/lab", "x"], ["-e", "=", "bob/lab", "x"]):
+        result, _ = call(["workspace", "exec", *arguments])
+        assert result.exit_code == 125
 
 
 def test_exec_says_what_the_outputs_do_not(call: Any) -> None:
@@ -296,8 +299,8 @@ def test_sessions(call: Any) -> None:
 def test_a_secret_is_never_an_argument(call: Any) -> None:
     result, asked = call(["secrets", "set", "A"], httpx.Response(201), stdin=b"v\xc3\xa4l\n\n")
     assert result.exit_code == 0 and json.loads(asked[0].content) == {"value": "väl\n"}
-    result, _ = call(["secrets", "set", "A", "value"])
-    assert result.exit_code == 2
+    result, _ = call(["secrets", "set", "A", "hunter2"])
+    assert result.exit_code == 2 and "hunter2" not in result.output
     result, _ = call(["secrets", "set", "A"], stdin=b"\n")
     assert result.exit_code == 2 and "nothing was set" in result.stderr
     result, _ = call(["secrets", "delete", "A", "--workspace", "bob/lab"], refused(404, "None."))
