@@ -78,7 +78,7 @@ class ControlHttp(_Http):
             json=body,
             params=_given(query),
             headers=headers,
-            timeout=TIMEOUT + seconds,
+            timeout=httpx.Timeout(TIMEOUT, read=TIMEOUT + seconds),
         )
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_Again),

@@ -334,6 +334,17 @@ def test_usage(call: Any) -> None:
     assert json.loads(result.stdout)["from"] == 1
 
 
+def test_names_are_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    default = WORKSPACE | {"name": ""}
+    for incomplete, names in (("", ["lab", "alice/"]), ("l", ["lab"]), ("alice/l", ["alice/lab"])):
+        script = Script(ok(ME), ok({"workspaces": [WORKSPACE, default]}))
+        monkeypatch.setattr(control_service, "find_control_service", lambda _hub, s=script: s.service())
+        assert command.complete_workspace(None, None, incomplete) == names  # type: ignore[arg-type]
+    script = Script(httpx.ConnectError("away"))
+    monkeypatch.setattr(control_service, "find_control_service", lambda _hub: script.service())
+    assert command.complete_workspace(None, None, "") == []  # type: ignore[arg-type]
+
+
 def test_help_has_examples() -> None:
     for words in (["workspace"], ["workspace", "exec"], ["sessions"], ["secrets", "set"]):
         result = CliRunner().invoke(main, [*words, "--help"])
