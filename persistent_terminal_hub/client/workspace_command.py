@@ -179,7 +179,7 @@ async def delete(service: ControlService, key: str, sure: bool, how: How) -> int
                 )
         except (click.Abort, KeyboardInterrupt):
             typed = ""
-        if typed.strip() not in (item.label, item.name):
+        if not typed.strip() or typed.strip() not in (item.label, item.name):
             say("Nothing was deleted.")
             return FAILED
     return await finish(service, await service.workspaces.delete(item.workspace_id), how)

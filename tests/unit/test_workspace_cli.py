@@ -218,6 +218,9 @@ def test_a_deletion_says_what_is_lost(call: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: True, raising=False)
     result, asked = call(["workspace", "delete", "alice/lab"], *looked, stdin=b"other\n")
     assert result.exit_code == 1 and result.stderr.endswith("Nothing was deleted.\n")
+    nameless = WORKSPACE | {"name": "", "status": "stopped"}
+    result, asked = call(["workspace", "delete", "alice/"], ok(nameless), stdin=b"\n")
+    assert result.exit_code == 1 and [request.method for request in asked] == ["GET"]
     deletion = {"workspace": WORKSPACE, "operation": OPERATION | {"kind": "delete"}}
     for arguments, before in ((["alice/lab"], looked), (["alice/lab", "--yes"], looked[:1])):
         after = [ok(deletion, 202), stream(END), ok(DONE | {"kind": "delete"})]
