@@ -1,11 +1,10 @@
 """What the commands that talk to the control service share: options, exit statuses, errors as sentences.
 
-click loads this with the command line, in places without httpx too; so what needs httpx is imported late.
+click loads this with every command line, in places without httpx too; so what is large is imported late.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -153,6 +152,8 @@ def leave(work: Callable[[], int], *, failed: int | None = None) -> NoReturn:
 
 def attempt(hub: str | None, work: Callable[[ControlService], Awaitable[int]]) -> int:
     """Do it. Raises ClientError."""
+    import asyncio
+
     try:
         from .control_service import find_control_service
     except ModuleNotFoundError as error:
@@ -171,6 +172,8 @@ def attempt(hub: str | None, work: Callable[[ControlService], Awaitable[int]]) -
 
 def complete_workspace(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Names for the shell's completion; none when the hub does not answer at once."""
+    import asyncio
+
     names: list[str] = []
 
     async def work(service: ControlService) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from persistent_terminal_hub.protocol.codes import Code
-from persistent_terminal_hub.protocol.messages import Exit
+
+if TYPE_CHECKING:
+    from persistent_terminal_hub.protocol.messages import Exit
 
 
 class ClientError(Exception):

@@ -357,6 +357,10 @@ def exec_(
     """
     from . import exec_command as module
 
+    if command[0] == "--":
+        command = command[1:]
+    if not command:
+        raise _ExecUsageError("Which command?", click.get_current_context())
     leave(
         lambda: module.run(
             hub, workspace, command, timeout=timeout, cwd=cwd, env=env, stdin=not no_stdin, as_json=as_json

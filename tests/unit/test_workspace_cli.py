@@ -245,7 +245,7 @@ def test_exec_keeps_outputs_apart_and_passes_the_status_on(call: Any) -> None:
         output("stdout", b"o\xff") + output("stderr", b"e") + json.dumps({"result": ENDED}).encode() + b"\n"
     )
     result, asked = call(
-        ["workspace", "exec", "-t", "1m", "bob/lab", "sh", "-c", "exit 3"],
+        ["workspace", "exec", "-t", "1m", "bob/lab", "--", "sh", "-c", "exit 3"],
         stream(lines, kind="application/x-ndjson"), stdin=b"in",
     )  # fmt: skip
     assert result.exit_code == 3
@@ -259,7 +259,12 @@ def test_exec_fails_with_125(call: Any) -> None:
     for answer in (refused(404, "None."), refused(423, "Locked."), stream(b"", kind="application/x-ndjson")):
         result, _ = call(["workspace", "exec", "bob/lab", "true"], answer)
         assert result.exit_code == 125 and result.stderr.startswith("error: ")
-    for arguments in (["bob/lab"], ["-t", "soon", "bob/lab", "x"], ["-e", "=", "bob/lab", "x"]):
+    for arguments in (
+        ["bob/lab"],
+        ["-t", "soon", "bob/lab", "x"],
+        ["-e", "=", "bob/lab", "x"],
+        ["bob/lab", "--"],
+    ):
         result, _ = call(["workspace", "exec", *arguments])
         assert result.exit_code == 125
 
