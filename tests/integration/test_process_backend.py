@@ -141,12 +141,12 @@ def test_files_are_never_passed_on_with_a_name(hub: Serve) -> None:
     assert refused.status_code == 409
     assert "admin keeps this name, because the files" in refused.json()["message"]
     assert browser.api("GET", "users/admin").ok
-    assert browser.api("POST", "users/dora").status_code == 201
-    assert browser.api("PATCH", "users/dora", json={"name": "eve"}).status_code == 200  # has had none
-    files = hub.data / "workspaces" / workspace_key("eve", "")
+    assert browser.api("POST", "users/quentin").status_code == 201
+    assert browser.api("PATCH", "users/quentin", json={"name": "quincy"}).status_code == 200  # has had none
+    files = hub.data / "workspaces" / workspace_key("quincy", "")
     files.mkdir()
     (files / "diary").write_text("secret")
-    assert browser.api("DELETE", "users/eve").status_code == 204
+    assert browser.api("DELETE", "users/quincy").status_code == 204
     assert not files.exists()
 
 
