@@ -83,6 +83,8 @@ async def both_ways(stack: Stack, url: str, name: str, disturb: Callable[[], Awa
 
             async def write(until: asyncio.Event) -> None:
                 nonlocal typed
+                while not received:  # until it prints, the terminal echoes what is typed
+                    await asyncio.sleep(0.01)
                 while not until.is_set():
                     typed += 1
                     await attachment.send(f"t{typed};")
