@@ -27,7 +27,7 @@ API: Final = "services/terminals/api/"
 KEY: Final = "Idempotency-Key"
 #: Seconds for which a request is sent again; a service that was killed is back in less.
 PATIENCE: Final = 20.0
-#: Seconds without a byte after which a stream counts as cut; the service says something every 15 s.
+#: Seconds without a byte after which a stream counts as cut.
 SILENCE: Final = 45.0
 #: Seconds that a server may ask us to wait.
 LONGEST_PAUSE: Final = 5.0

@@ -71,6 +71,7 @@ def ask_person(what: str) -> Wish:
                 type=click.Choice(["cancel", "leave", "wait"]), default="wait", err=True,
             )  # fmt: skip
     except (click.Abort, KeyboardInterrupt):
+        click.echo(err=True)  # behind the prompt
         return "leave"
     return "cancel" if answer == "cancel" else "leave" if answer == "leave" else "wait"
 

@@ -16,6 +16,9 @@ from .shapes import Operation, Progress
 STREAMS: Final = 3
 #: Seconds between two questions, and before another stream.
 LOOK: Final = 1.0
+#: Seconds without a byte after which a stream counts as cut: the proxy does not tell when the service was
+#: killed. The service says something every 5 s; an older one that is quiet for longer is only asked anew.
+SILENCE: Final = 12.0
 #: Questions without an answer after which it is given up; each has the patience of a request.
 UNANSWERED: Final = 15
 
@@ -94,7 +97,7 @@ class Operations:
         if after:
             headers["Last-Event-ID"] = str(after)
         path = f"operations/{identity}/events"
-        async with self._http.stream("GET", path, headers=headers) as response:
+        async with self._http.stream("GET", path, headers=headers, silence=SILENCE) as response:
             if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
                 raise BadStream("This is no stream of events.")
             parser = EventParser()

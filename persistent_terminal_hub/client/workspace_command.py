@@ -178,6 +178,7 @@ async def delete(service: ControlService, key: str, sure: bool, how: How) -> int
                     f"Type {item.label} to delete it", default="", show_default=False, err=True
                 )
         except (click.Abort, KeyboardInterrupt):
+            click.echo(err=True)  # behind the prompt
             typed = ""
         if not typed.strip() or typed.strip() not in (item.label, item.name):
             say("Nothing was deleted.")
