@@ -135,7 +135,9 @@ class UsageStore:
             .subquery()
         )
         c = each.c
-        sums = [func.sum(cast(column, Double)) for column in (c.cpu, c.memory, c.peak, c.disk, c.received, c.sent)]
+        sums = [
+            func.sum(cast(column, Double)) for column in (c.cpu, c.memory, c.peak, c.disk, c.received, c.sent)
+        ]
         query = select(c.part, *sums).group_by(c.part).order_by(c.part)
         rows = self._database.run(lambda session: session.execute(query).all())
         return [
