@@ -1,9 +1,9 @@
 """Gathers for all panels at once what they show, and only while one of them listens.
 
-The hub is asked for its running workspaces (it has them in memory) every `ROUND` seconds, and for its users,
-which costs it more, so rarely that it takes a tenth of the time at most; each running workspace for its
-facts, `AT_ONCE` of them at the same time and `ASKED_PER_SECOND` at most. Whoever does not answer keeps its row,
-marked, and is asked less and less often; nobody waits for it.
+The hub is asked for its running workspaces (it has them in memory) every `ROUND` seconds; for its users,
+which costs it more, so rarely that it takes a tenth of the time at most; and each running workspace for its
+facts, `AT_ONCE` of them at the same time and `ASKED_PER_SECOND` at most. Whoever does not answer keeps its
+row, marked, and is asked less and less often; nobody waits for it.
 """
 
 from __future__ import annotations
