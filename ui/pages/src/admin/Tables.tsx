@@ -15,14 +15,28 @@ const activityOf = (place: Place): number | null =>
   isOrphan(place) ? null : (place.presence ?? moment(place.lastActivity));
 const busyOf = (place: Place): number => (isOrphan(place) ? 0 : place.sessions.filter(s => s.busySince !== null).length);
 
+/** What people call a workspace. */
+const nameOf = (place: Place): string => (isOrphan(place) ? '' : place.display) || place.name || 'default';
+
+/** A name; on small screens with what other columns say there. */
+const Stack = ({ text, under }: { text: string; under: string }): ReactNode => (
+  <>
+    <Name text={text} strong />
+    <span className="under">
+      <Name text={under} />
+    </span>
+  </>
+);
+
 const PLACES: readonly Column<Place>[] = [
-  { id: 'owner', title: 'User', width: 'minmax(0, 1.3fr)', sort: place => place.owner, cell: place => <Name text={place.owner} strong /> },
+  { id: 'owner', title: 'User', width: 'minmax(0, 1.3fr)', sort: place => place.owner, cell: place => <Stack text={place.owner} under={nameOf(place)} /> },
   {
     id: 'name',
     title: 'Workspace',
     width: 'minmax(0, 1.5fr)',
+    extra: true,
     sort: place => place.name,
-    cell: place => <Name text={isOrphan(place) ? place.name || 'default' : place.display || place.name || 'default'} />
+    cell: place => <Name text={nameOf(place)} />
   },
   { id: 'state', title: 'State', width: 'minmax(7.5rem, 1fr)', sort: stateOf, cell: place => <Badge state={stateOf(place)} /> },
   {
@@ -58,15 +72,15 @@ const PLACES: readonly Column<Place>[] = [
 ];
 
 const SESSIONS: readonly Column<PlacedSession>[] = [
-  { id: 'owner', title: 'User', width: 'minmax(0, 1.1fr)', sort: row => row.workspace.owner, cell: row => <Name text={row.workspace.owner} /> },
-  { id: 'name', title: 'Session', width: 'minmax(0, 1.5fr)', sort: row => row.session.name, cell: row => <Name text={row.session.name} strong /> },
+  { id: 'owner', title: 'User', width: 'minmax(0, 1.1fr)', extra: true, sort: row => row.workspace.owner, cell: row => <Name text={row.workspace.owner} /> },
+  { id: 'name', title: 'Session', width: 'minmax(0, 1.5fr)', sort: row => row.session.name, cell: row => <Stack text={row.session.name} under={`${row.workspace.owner} · ${nameOf(row.workspace)}`} /> },
   {
     id: 'workspace',
     title: 'Workspace',
     width: 'minmax(0, 1.1fr)',
     extra: true,
     sort: row => row.workspace.name,
-    cell: row => <Name text={row.workspace.display || row.workspace.name || 'default'} />
+    cell: row => <Name text={nameOf(row.workspace)} />
   },
   {
     id: 'state',

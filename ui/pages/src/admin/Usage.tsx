@@ -145,7 +145,7 @@ function Chart(props: { title: string; data: Series | null; theme: string; text:
         data[0].length ? (
           <div ref={box} role="img" aria-label={`${title}, at most ${text(most)}`} />
         ) : (
-          <p className="soft">Nothing was measured in this time.</p>
+          <p className="soft">No part of this time has been measured to its end yet.</p>
         )
       ) : (
         <span className="skeleton block" />
