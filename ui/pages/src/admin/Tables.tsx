@@ -140,7 +140,7 @@ const PEOPLE: readonly Column<Person>[] = [
   { id: 'sessions', title: 'Sessions', width: 'minmax(0, 0.7fr)', sort: row => row.sessions, cell: row => row.sessions },
   {
     id: 'activity',
-    title: 'Last activity',
+    title: 'Last seen',
     width: 'minmax(0, 0.8fr)',
     extra: true,
     sort: row => moment(row.user.lastActivity),

@@ -1,6 +1,6 @@
 // What was used over time, and by whom most.
 
-import { useCallback, useEffect, useLayoutEffect, useRef, useState, type ReactNode } from 'react';
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState, type ReactNode } from 'react';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { ask, query, refusalIn, type Refusal } from './api';
@@ -41,7 +41,10 @@ export default function Usage({ theme }: { theme: string }): ReactNode {
     };
   }, [range]);
   useEffect(load, [load]);
-  const charts = reply && series(reply.samples, reply.from, reply.to, WIDTHS[range.resolution]);
+  const charts = useMemo(
+    () => reply && series(reply.samples, reply.from, reply.to, WIDTHS[reply.resolution]),
+    [reply]
+  );
   const top = reply ? consumers(reply.workspaces, measure.id) : [];
   return (
     <section className="page" aria-label="Usage">
@@ -62,8 +65,8 @@ export default function Usage({ theme }: { theme: string }): ReactNode {
       </div>
       {refusal && <Problem refusal={refusal} again={load} />}
       <div className="charts">
-        <Chart title="CPUs in use" theme={theme} data={charts?.cpu ?? null} text={value => value.toFixed(value < 10 ? 1 : 0)} />
-        <Chart title="Memory in use" theme={theme} data={charts?.memory ?? null} text={bytes} />
+        <Chart title="CPUs in use" theme={theme} data={charts?.cpu ?? null} from={reply?.from ?? 0} to={reply?.to ?? 1} text={cpus} />
+        <Chart title="Memory in use" theme={theme} data={charts?.memory ?? null} from={reply?.from ?? 0} to={reply?.to ?? 1} text={bytes} steps={BINARY} />
       </div>
       <div className="tools">
         <h2>Largest consumers</h2>
@@ -87,6 +90,10 @@ export default function Usage({ theme }: { theme: string }): ReactNode {
   );
 }
 
+const cpus = (value: number): string => value.toFixed(value < 10 ? 1 : 0);
+/** Steps of an axis of bytes. */
+const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
+
 const bar = (each: Consumer, most: number, text: (value: number) => string): ReactNode => (
   <li key={each.title}>
     <Name text={each.title} />
@@ -97,8 +104,16 @@ const bar = (each: Consumer, most: number, text: (value: number) => string): Rea
   </li>
 );
 
-function Chart(props: { title: string; data: Series | null; theme: string; text: (value: number) => string }): ReactNode {
-  const { title, data, theme, text } = props;
+function Chart(props: {
+  title: string;
+  data: Series | null;
+  from: number;
+  to: number;
+  theme: string;
+  text: (value: number) => string;
+  steps?: number[];
+}): ReactNode {
+  const { title, data, from, to, theme, text, steps } = props;
   const box = useRef<HTMLDivElement>(null);
   const most = data ? Math.max(0, ...data[1].map(value => value ?? 0)) : 0;
   useLayoutEffect(() => {
@@ -119,8 +134,8 @@ function Chart(props: { title: string; data: Series | null; theme: string; text:
         height: 200,
         legend: { show: false },
         cursor: { y: false },
-        scales: { y: { range: (_plot, _low, high) => [0, Math.max(high * 1.1, 0.1)] } },
-        axes: [axis, { ...axis, size: 74, values: (_plot, values) => values.map(text) }],
+        scales: { x: { range: [from, to] }, y: { range: (_plot, _low, high) => [0, Math.max(high * 1.1, 0.1)] } },
+        axes: [axis, { ...axis, size: 74, values: (_plot, values) => values.map(text), ...(steps ? { incrs: steps } : {}) }],
         series: [
           {},
           { label: title, stroke: colour('--primary-strong'), fill: `${colour('--primary-strong')}33`, width: 1.5, spanGaps: false }
@@ -135,7 +150,7 @@ function Chart(props: { title: string; data: Series | null; theme: string; text:
       observer.disconnect();
       plot.destroy();
     };
-  }, [data, theme]);
+  }, [title, data, from, to, theme, text, steps]);
   return (
     <figure className="chart">
       <figcaption>

@@ -12,6 +12,7 @@ export type Measure = 'cpuSeconds' | 'memoryBytes' | 'diskBytes' | 'sentBytes';
 export interface Reply {
   readonly from: number;
   readonly to: number;
+  readonly resolution: 'minute' | '10min' | 'hour' | 'day';
   readonly workspaces: readonly (Amount & { readonly user: string; readonly name: string })[];
   readonly samples: readonly (Amount & { readonly at: number })[];
 }
