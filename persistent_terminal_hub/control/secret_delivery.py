@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import logging
 import random
 import time
@@ -22,6 +21,7 @@ from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.hub import Hub
 from persistent_terminal_hub.control.secrets import SecretStore
 from persistent_terminal_hub.control.workspace_link import WorkspaceLink
+from persistent_terminal_hub.repeating import Repeating
 from persistent_terminal_hub.sealing import SealingError
 
 log = logging.getLogger(__name__)
@@ -64,29 +64,28 @@ class SecretDelivery:
         self._blocking = blocking
         self._clock = clock
         self._known: dict[Place, _Known] = {}
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._looking = Repeating(
+            "Looking after the secrets",
+            self.look,
+            lambda: LOOK_SECONDS * random.uniform(0.8, 1.2),  # noqa: S311  (jitter)
+            quiet=(ApiError,),  # the hub is away; what runs has what it has
+        )
         self._limit = asyncio.Semaphore(AT_ONCE)
 
     def start(self) -> None:
         """Begin to look after all workspaces."""
-        if self._task is None:
-            self._task = asyncio.ensure_future(self._run())
+        self._looking.start()
 
     async def close(self) -> None:
         """End."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await self._looking.close()
 
     def changed(self, owner: str) -> None:
         """The secrets of a user changed: bring them at once to what runs."""
         for place, known in self._known.items():
             if place[0] == owner:
                 known.next, known.wait = 0.0, FIRST_WAIT
-        self._wake.set()
+        self._looking.wake()
 
     async def ensure(self, owner: str, name: str) -> bool:
         """Before a session is created for its owner: whether the workspace has the secrets as they are now.
@@ -99,19 +98,6 @@ class SecretDelivery:
             log.warning("The secrets of %s were not brought to %s/%s: %s", owner, owner, name, error)
             return False
         return True
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except ApiError:
-                pass  # the hub is away; what runs has what it has
-            except Exception as error:  # a delivery that ends would be noticed by nobody
-                log.error("Looking after the secrets failed (%s).", type(error).__name__)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311  (jitter)
-                    await self._wake.wait()
-            self._wake.clear()
 
     async def look(self) -> None:
         """Bring secrets wherever they are due. Raises ApiError when the hub does not answer."""
