@@ -4,6 +4,8 @@ A workspace says which state of its owner's secrets it has (a version that tells
 them when that is another one than ours. So nothing has to be remembered here: a service that was killed, a
 second instance, or a container that was started behind the hub's back come out right.
 
+The `env` that a workspace was given goes the same way: all of its sessions have it, whoever makes them.
+
 No workspace waits for this. One that starts while the service is away has no secrets until it is back.
 """
 
@@ -102,10 +104,7 @@ class SecretDelivery:
     async def look(self) -> None:
         """Bring secrets wherever they are due. Raises ApiError when the hub does not answer."""
         running = {
-            (str(entry.get("user")), str(entry.get("workspace", ""))): (
-                entry["address"],
-                entry.get("started"),
-            )
+            _place(entry): (entry["address"], entry.get("started"))
             for entry in await self._hub.running()
             if entry.get("address") and not entry.get("pending")
         }
@@ -141,19 +140,23 @@ class SecretDelivery:
         if version is None:
             version = (await self._blocking(self._store.versions, [place]))[place]
         has = await self._ask("GET", place, None)
-        if has == version:
+        if has.get("version") == version:
             return version
         bundle = await self._blocking(self._store.bundle, owner, name)
         values = {key: base64.b64encode(value).decode() for key, value in bundle.values.items()}
-        has = await self._ask("PUT", place, {"version": bundle.version, "secrets": values})
+        body = {"version": bundle.version, "secrets": values}
+        # A server of an older image knows no `env`; sessions that are made by the API have it all the same.
+        if "env" in has:
+            body["env"] = dict(bundle.env)
+        has = await self._ask("PUT", place, body)
         log.info("%d secrets were brought to %s/%s.", len(values), owner, name)
-        return has
+        return str(has.get("version", ""))
 
-    async def _ask(self, method: str, place: Place, body: Any) -> str:
+    async def _ask(self, method: str, place: Place, body: Any) -> dict[str, Any]:
         answer = await self._workspaces.ask(
             *place, method, PATH, "secrets", actor=ACTOR, body=body, seconds=SECONDS
         )
-        return str(answer.get("version", "")) if isinstance(answer, dict) else ""
+        return answer if isinstance(answer, dict) else {}
 
 
 def _is_due(known: _Known, wanted: str, now: float) -> bool:

@@ -98,6 +98,24 @@ def test_files_and_environment(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_workspaces_own_variables(tmp_path: Path) -> None:
+    store = SessionSecrets(tmp_path, "life")
+    assert store.store("v1", {}, (), {"MODE": "ü\nx", "A": "mine"})
+    assert store.environment() == store.variables == {"MODE": "ü\nx", "A": "mine"}
+    # With secrets: what is no secret wins, and commands that are no sessions get that alone.
+    assert store.store("v2", {"A": b"one", "B": b"two"}, (), {"MODE": "1", "A": "mine"})
+    env = store.environment()
+    assert (env["A"], env["B"], env["MODE"]) == ("mine", "two", "1")
+    assert store.variables == {"MODE": "1", "A": "mine"}
+    again = SessionSecrets(tmp_path, "life")
+    assert again.environment() == env and again.variables == store.variables
+    # Another variable is no reason for other files.
+    assert store.store("v3", {"A": b"one", "B": b"two"}, (), {})
+    assert store.environment()["PTH_SECRETS_DIR"] == env["PTH_SECRETS_DIR"]
+    assert store.environment()["A"] == "one" and store.variables == {}
+    assert SessionSecrets(tmp_path, "another").variables == {}
+
+
 def test_none_left(tmp_path: Path) -> None:
     store = SessionSecrets(tmp_path, "life")
     store.store("v1", {"A": b"one"}, ())
