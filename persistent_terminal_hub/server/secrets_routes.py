@@ -10,6 +10,7 @@ import asyncio
 import base64
 import binascii
 import re
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,8 @@ from .manager import PersistentTerminalManager
 from .rules_routes import RulesHandler
 from .session_secrets import SessionSecrets, directories_in_use, life_of_workspace
 
+#: Seconds.
+NEW_SECONDS = 5.0
 _VARIABLE = re.compile(r"(?!PTH_|JUPYTERHUB_|LD_)[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
@@ -69,11 +72,15 @@ class Secrets(RulesHandler):
     async def put(self) -> None:
         """Other secrets from now on."""
         body: Delivery = self.body(Delivery)
-        running = [session.info.pid for session in self.sessions.terminals.values()]
+        infos = [session.info for session in self.sessions.terminals.values()]
+        running = [info.pid for info in infos]
+        # Of a program that has only just begun, the kernel does not show the environment yet.
+        new = any(time.monotonic() - info.created_monotonic < NEW_SECONDS for info in infos)
+        newest = {self.store.directory} if new or self.sessions.creating else set()
         try:
             values = {name: _decoded(name, text) for name, text in body.secrets.items()}
             await asyncio.to_thread(
-                lambda: self.store.store(body.version, values, directories_in_use(running), body.env)
+                lambda: self.store.store(body.version, values, directories_in_use(running) | newest, body.env)
             )
         except ValueError as error:
             raise SessionError(422, str(error)) from None

@@ -68,6 +68,11 @@ class SessionSecrets:
         """The workspace's own environment, which is no secret."""
         return dict(self._variables)
 
+    @property
+    def directory(self) -> str:
+        """Where the files of a session are that is created now; empty without secrets."""
+        return str(self._directory / self._name) if self._name else ""
+
     def environment(self) -> dict[str, str]:
         """What a new session gets besides everything else. A variable wins over a secret."""
         with self._lock:

@@ -28,6 +28,7 @@ from persistent_terminal_hub.server.session_secrets import (
     SessionSecrets,
     directories_in_use,
 )
+from tests.support.waiting import wait_for
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,8 @@ def test_what_runs_keeps_its_files(tmp_path: Path) -> None:
     session = subprocess.Popen(["sleep", "60"], env={**os.environ, **store.environment()})
     try:
         old = Path(store.environment()["PTH_SECRETS_DIR"])
-        in_use = directories_in_use([session.pid, 2**22 + 7])
+        # The kernel shows a new program's environment a moment after it has begun.
+        in_use = wait_for(lambda: directories_in_use([session.pid, 2**22 + 7]), 10, "its environment")
         assert in_use == {str(old)}
         for number in range(MAX_KEPT + 5):
             store.store(f"n{number}", {"A": str(number).encode()}, in_use)
