@@ -95,7 +95,7 @@ class UsageStore:
             query = query.where(table.owner == owner)
         rows = self._database.run(lambda session: session.execute(query).all())
         width = resolution or 0
-        return [Sample(*row[:3], width, int(row[3]), *_numbers(row[4:])) for row in rows]
+        return [Sample(row[0], row[1], row[2], width, int(row[3]), *_numbers(row[4:])) for row in rows]
 
     def _compact_one(self, level: int, before: int) -> int:
         try:
