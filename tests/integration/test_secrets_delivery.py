@@ -126,11 +126,13 @@ def test_for_one_workspace_wins_and_goes(alice: Person, tmp_path: Path) -> None:
 def test_a_restart_and_a_killed_service(stack: Stack, alice: Person, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert alice.put_secret("KEPT", "first").ok
+    assert alice.ask("PATCH", "workspaces/alice~", {"env": {"MODE": "kept, too"}}).ok
     old = stack.pid_of("persistent_terminal_hub.control")
     os.kill(old, signal.SIGKILL)
     alice.restart()
     wait_for(lambda: stack.pid_of("persistent_terminal_hub.control") != old, 20, "the service is back")
     wait_for(lambda: alice.printed("echo $KEPT", out).strip() == "first", 30, "it came again")
+    assert alice.printed("echo $MODE", out).strip() == "kept, too"
     # Killed between the change and its delivery, or not: it arrives.
     assert wait_for(lambda: alice.put_secret("KEPT", "second"), 20, "the service answers").ok
     os.kill(stack.pid_of("persistent_terminal_hub.control"), signal.SIGKILL)
@@ -177,16 +179,9 @@ def test_a_workspace_is_created_with_its_own(stack: Stack, alice: Person, tmp_pa
     direct = alice.inside("POST", "execute", {"command": "echo $MODE-$OWN"}, "lab")
     assert direct.json()["stdout"] == "fast ü-\n"
 
-    # A change reaches new sessions; all of it survives a stop.
+    # A change reaches new sessions.
     assert alice.ask("PATCH", "workspaces/alice~lab", {"env": {"MODE": "slow"}}).status_code == 200
     wait_for(lambda: seen("extension")["MODE"] == "slow", 20, "the change arrived")
-    for action in ("stop", "start"):
-        done = alice.operation(alice.ask("POST", f"workspaces/alice~lab/{action}", {}))
-        assert done["state"] == "done", done
-    for how in ("jupyterlab", "extension"):
-        env = seen(how)
-        assert (env["MODE"], env["OWN"]) == ("slow", VALUE), how
-
     assert alice.operation(alice.ask("DELETE", "workspaces/alice~lab"))["state"] == "done"
     assert alice.get("secrets?workspace=lab")["secrets"] == []
 
@@ -213,16 +208,6 @@ def test_a_creation_that_is_refused_stores_nothing(
         answer = alice.ask("POST", path, body)
         assert answer.status_code == 422 and words in answer.json()["message"], answer.text
     assert alice.status("alice~no") == "gone" and alice.get("secrets?workspace=no")["secrets"] == []
-
-
-def test_a_creation_that_fails_takes_its_secrets_back(alice: Person) -> None:
-    source = {"url": "https://127.0.0.1:1/r.git", "credentialsSecret": "GIT"}
-    body = {"name": "bad", "source": source, "secrets": {"GIT": f"alice:{VALUE}"}}
-    answer = alice.ask("POST", "workspaces/clone", body)
-    assert answer.status_code == 202 and VALUE not in answer.text
-    done = alice.operation(answer)
-    assert done["state"] == "failed" and "Nothing was cloned." in done["error"] and VALUE not in str(done)
-    assert alice.status("alice~bad") == "gone" and alice.get("secrets?workspace=bad")["secrets"] == []
 
 
 async def test_who_is_deleted_leaves_nothing(stack: Stack, alice: Person, admin: Person) -> None:

@@ -194,11 +194,16 @@ def test_a_private_repository_from_its_clone_to_its_end(stack: Stack, git: GitSe
     restarted = alice.operation(alice.ask("POST", "workspaces/alice~paper/restart", {}))
     assert restarted["state"] == "done" and stack.container("alice", "paper") != container
     assert execute("cat paper/README paper/mine; echo $MODE") == "read me\nkept\nfast\n"
+    again = alice.session("echo again-$MODE", "paper")
+
+    def output(session: str) -> str:
+        return alice.inside("GET", f"sessions/{session}/output?format=text", None, "paper").text
+
+    wait_for(lambda: "again-fast" in output(again), 20, "the new session has the variables")
     past = {s["sessionId"]: s for s in alice.get("sessions?workspace=alice~paper")["sessions"]}
     assert past[ended]["state"] == "ended" and past[ended]["exit"]["code"] == 3
     assert past[burning]["state"] == "ended"
-    output = alice.inside("GET", f"sessions/{ended}/output?format=text", None, "paper")
-    assert output.status_code == 200 and "printed-fast" in output.text
+    assert "printed-fast" in output(ended)
 
     assert alice.operation(alice.ask("DELETE", "workspaces/alice~paper"))["state"] == "done"
     assert alice.status("alice~paper") == "gone" and left_of(stack, "paper") == ""
