@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 class Repeating:
     """Calls `work`, then rests for `pause()` seconds or until `wake` is called; a failed round ends nothing.
 
-    `quiet`: failures that are somebody else's to report. Everything else is logged as `what`, by its type
+    The first round begins `after` seconds. `quiet`: failures that are somebody else's to report. Everything else is logged as `what`, by its type
     and place only: its text may hold anything.
     """
 
@@ -26,11 +26,13 @@ class Repeating:
         pause: Callable[[], float],
         *,
         quiet: tuple[type[Exception], ...] = (),
+        after: float = 0.0,
     ) -> None:
         self._what = what
         self._work = work
         self._pause = pause
         self._quiet = quiet
+        self._after = after
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -52,6 +54,7 @@ class Repeating:
         self._wake.set()
 
     async def _run(self) -> None:
+        await asyncio.sleep(self._after)
         while True:
             try:
                 await self._work()

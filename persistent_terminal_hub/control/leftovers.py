@@ -31,6 +31,7 @@ from persistent_terminal_hub.repeating import Repeating
 log = logging.getLogger(__name__)
 
 ACTOR = "service:terminals"
+FIRST_SECONDS = 30.0
 LOOK_SECONDS = 300.0
 GRACE_SECONDS = 600.0
 
@@ -123,7 +124,12 @@ class Leftovers:
         self._clock = clock
         self._missing: dict[Gone, float] = {}
         self._looking = Repeating(
-            "Looking for what is gone", self.look, lambda: LOOK_SECONDS, quiet=(ApiError,)
+            # Not while a service that has just begun is waited for.
+            "Looking for what is gone",
+            self.look,
+            lambda: LOOK_SECONDS,
+            quiet=(ApiError,),
+            after=FIRST_SECONDS,
         )
 
     def start(self) -> None:
