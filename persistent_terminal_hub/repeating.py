@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 class Repeating:
     """Calls `work`, then rests for `pause()` seconds or until `wake` is called; a failed round ends nothing.
 
-    The first round begins `after` seconds. `quiet`: failures that are somebody else's to report. Everything else is logged as `what`, by its type
-    and place only: its text may hold anything.
+    The first round begins `after` seconds. `quiet`: failures that are somebody else's to report. Everything
+    else is logged as `what`, by its type and place only: its text may hold anything.
     """
 
     def __init__(
