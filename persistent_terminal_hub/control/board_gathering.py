@@ -124,7 +124,7 @@ class Gathering:
 
     async def _list(self) -> None:
         began = time.monotonic()
-        users = await self._hub.all_users()
+        users = await self._hub.users()
         servers = [server for model in users for server in servers_of(model)]
         rows = await self._blocking(self._table.rows, None, servers)
         self._servers = {(each.owner, each.name): each for each in servers}

@@ -193,6 +193,16 @@ class PersistentTerminalManager(TerminalManager):
             self._creating -= 1
         return self.by_id[info.id]
 
+    @property
+    def creating(self) -> bool:
+        """Whether a session is being created."""
+        return self._creating > 0
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The workspace's own environment, as it was given to the control service."""
+        return self.secrets.variables if self.secrets else {}
+
     def models(self) -> list[dict[str, Any]]:
         """Every session that runs, oldest first, then those that ended."""
         ordered = sorted(

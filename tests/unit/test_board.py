@@ -138,7 +138,7 @@ class FakeHub:
             for user, name in self.places
         ]
 
-    async def all_users(self) -> list[dict[str, Any]]:
+    async def users(self) -> list[dict[str, Any]]:
         self.lists += 1
         return [
             {"name": user, "servers": {name: {"name": name, "ready": True}}} for user, name in self.places
