@@ -97,7 +97,7 @@ class UsageStore:
         width = resolution or 0
         return [Sample(row[0], row[1], row[2], width, int(row[3]), *_numbers(row[4:])) for row in rows]
 
-    def together(self, begin: int, end: int, resolution: int, owner: str | None = None) -> list[Total]:
+    def together(self, begin: int, end: int, resolution: int, owner: str | None = None) -> list[Sample]:
         """Of all workspaces at once, each part of the time: memory is what they had together in the mean."""
         table = UsageSample
         at = (table.at // resolution * resolution).label("part")
@@ -124,7 +124,7 @@ class UsageStore:
         query = select(c.part, *sums).group_by(c.part).order_by(c.part)
         rows = self._database.run(lambda session: session.execute(query).all())
         return [
-            Total("", "", "", int(part), *_numbers([cpu, memory / resolution, *rest]))
+            Sample("", "", "", resolution, int(part), *_numbers([cpu, memory / resolution, *rest]))
             for part, cpu, memory, *rest in rows
         ]
 
