@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import secrets
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -29,6 +28,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from persistent_terminal_hub.audit import Outbox
+from persistent_terminal_hub.control import operation_records
 from persistent_terminal_hub.control.audit_command import AUDIT_KEYS, database_url
 from persistent_terminal_hub.control.audit_drain import DRAIN_SECONDS, AuditDrain
 from persistent_terminal_hub.control.audit_log import AuditLog, Entry
@@ -153,19 +153,13 @@ class Control:
 
     async def _operation_at(self, task: Task, course: Course) -> None:
         """An operation begins or ends. Its record is in the log before its row says so, and once."""
-        if course.state not in FINAL:
-            return
-        event = {
-            "id": hashlib.sha256(f"{task.id}:{course.state}".encode()).hexdigest()[:32],
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "who": task.actor,
-            "what": f"workspace.{task.kind}",
-            "on": f"{task.owner}/{task.request.get('name', '')}",
-            "origin": str(task.request.get("origin", "")),
-            "result": "ok" if course.state is State.DONE else course.state.value,
-            "reason": course.error[:500],
-        }
-        await self.blocking(self.audit_log.append, [Entry.of(event)])
+        events: list[dict[str, Any]] = []
+        if task.course.state is State.WAITING:  # as it was when this instance took it
+            events.append(operation_records.asked(task))
+        if course.state in FINAL:
+            events.append(operation_records.ended(task, course, time.time()))
+        if events:
+            await self.blocking(self.audit_log.append, [Entry.of(event) for event in events])
 
     async def close(self) -> None:
         """Let go of everything."""

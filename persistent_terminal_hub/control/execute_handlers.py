@@ -12,7 +12,7 @@ from tornado.iostream import StreamClosedError
 
 from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.errors import ApiError
-from persistent_terminal_hub.control.idempotency import HEADER, Answer
+from persistent_terminal_hub.control.idempotency import HEADER, Answer, Claim
 from persistent_terminal_hub.control.rights import Action
 from persistent_terminal_hub.control.web import Body, Reply
 from persistent_terminal_hub.control.workspace_handlers import WorkspaceHandler
@@ -113,8 +113,11 @@ class ExecuteHandler(WorkspaceHandler):
         if body.stream and self.request.headers.get(HEADER):
             raise ApiError(422, f"A stream cannot be repeated: leave {HEADER} out.")
 
-        async def work() -> Answer:
+        async def work(claim: Claim | None) -> Answer:
             await self._note(row, body, "begun")
+            if claim is not None:
+                # A command leaves nothing by which one could tell whether it ran.
+                await self.control.blocking(self.control.database.run, claim.unknown)
             ended = await self.control.workspaces.ask(
                 row.owner, row.name, "POST", "execute", "execute", actor=self.caller.name,
                 token=self.caller.token, body=fields, seconds=timeout + MARGIN,

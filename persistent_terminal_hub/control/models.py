@@ -219,3 +219,7 @@ class IdempotentRequest(Base):
     answer: Mapped[Json | None]
     holder: Mapped[str] = mapped_column(Identity)
     created: Mapped[float]
+    #: Until when whoever holds it is believed to work on it.
+    lease_until: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    #: What it made so far: see `claims.py`.
+    noted: Mapped[Json | None]

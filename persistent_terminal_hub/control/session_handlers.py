@@ -7,7 +7,9 @@ An operator gets what the hub itself may know of a session, and may end it, but 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -16,7 +18,7 @@ from pydantic import Field, field_validator
 from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.errors import ApiError, not_found
 from persistent_terminal_hub.control.hub import Server
-from persistent_terminal_hub.control.idempotency import Answer
+from persistent_terminal_hub.control.idempotency import Answer, Claim
 from persistent_terminal_hub.control.names import parse_session_key
 from persistent_terminal_hub.control.rights import Action, may
 from persistent_terminal_hub.control.web import Body, Reply
@@ -202,18 +204,19 @@ class SessionsHandler(SessionsBase):
         body = self.body(CreateSession)
         row, _ = await self.found(body.workspace, Action.OPEN)
 
-        async def work() -> Answer:
-            return await self._made(row, body)
+        await self.once(lambda claim: self._made(row, body, claim))
 
-        await self.once(work)
-
-    async def _made(self, row: Row, body: CreateSession) -> Answer:
+    async def _made(self, row: Row, body: CreateSession, claim: Claim | None) -> Answer:
         fields = body.model_dump(exclude={"workspace", "env"}, exclude_none=True)
         fields["env"] = {**row.env, **body.env}
+        if claim is not None:
+            fields["request"] = await self._request(claim)
         # A secret that was set a moment ago is meant for it.
         await self.control.delivery.ensure(row.owner, row.name)
+        # Written down before and after: a service that is killed in between leaves no session unrecorded.
+        await self._note(row, "begun", fields, name=body.name)
         made = await self.to_workspace(row, "POST", "sessions", fields)
-        await self.audit("session.create", f"{row.owner}/{row.name}", session=made.get("id"))
+        await self._note(row, "ok", fields, session=made.get("id"))
         public = urlsplit(self.request.full_url())
         scheme = "wss" if public.scheme == "https" else "ws"
         # The workspace was asked at its internal address; people come through the proxy.
@@ -225,6 +228,19 @@ class SessionsHandler(SessionsBase):
             webSocketUrl=f"{scheme}://{public.netloc}{path}",
         )
         return Answer(201, model)
+
+    async def _note(self, row: Row, result: str, asked: Mapping[str, Any], **fields: object) -> None:
+        request = asked.get("request")
+        event = sha256(f"{request}:{result}".encode()).hexdigest()[:32] if request else None
+        await self.audit("session.create", f"{row.owner}/{row.name}", result, id=event, **fields)
+
+    async def _request(self, claim: Claim) -> str:
+        """By which the workspace knows the session again, if this service does not live to see it."""
+        if claim.noted:
+            return str(claim.noted["session"])
+        request = secrets.token_hex(16)
+        await self.control.blocking(self.control.database.run, lambda s: claim.note(s, {"session": request}))
+        return request
 
 
 class SessionHandler(SessionsBase):

@@ -17,7 +17,7 @@ from pydantic.alias_generators import to_camel
 from tornado.web import HTTPError, RequestHandler
 
 from persistent_terminal_hub.control.errors import ApiError
-from persistent_terminal_hub.control.idempotency import HEADER, Answer
+from persistent_terminal_hub.control.idempotency import HEADER, Answer, Claim
 from persistent_terminal_hub.control.rights import Action, Caller, may
 
 if TYPE_CHECKING:
@@ -65,7 +65,6 @@ class ApiHandler(HubOAuthenticated, RequestHandler):
     caller: Caller
     #: Bytes that this resource takes.
     max_body = MAX_BODY
-    _audited = False
 
     def set_default_headers(self) -> None:
         """Nothing of an API belongs into a frame, a cache or a search engine."""
@@ -177,16 +176,19 @@ class ApiHandler(HubOAuthenticated, RequestHandler):
         control: Control = self.settings["control"]
         return control
 
-    async def once(self, work: Callable[[], Awaitable[Answer]]) -> None:
-        """Answer a POST with what `work` makes; with an Idempotency-Key, the same answer each time."""
+    async def once(self, work: Callable[[Claim | None], Awaitable[Answer]]) -> None:
+        """Answer a POST with what `work` makes; with an Idempotency-Key, the same answer each time.
+
+        `work` is given the claim, to note in it what it makes and to find what an earlier attempt made.
+        """
         key = self.request.headers.get(HEADER)
         if key is None:
-            answer = await work()
+            answer = await work(None)
             self.reply(answer.body, answer.status)
             return
 
-        async def sealed() -> Answer:
-            made = await work()
+        async def sealed(claim: Claim) -> Answer:
+            made = await work(claim)
             # Answers may hold tokens and outputs: the database gets neither in the clear.
             return Answer(made.status, control.seal_answer(self.caller.name, plain(made.body)))
 
@@ -199,7 +201,6 @@ class ApiHandler(HubOAuthenticated, RequestHandler):
 
     async def audit(self, what: str, on: str, result: str = "ok", **fields: object) -> None:
         """Write down what was done; before it is answered."""
-        self._audited = True
         await self.control.record(
             who=self.caller.name, what=what, on=on, origin=self.origin, result=result, **fields
         )
@@ -208,7 +209,7 @@ class ApiHandler(HubOAuthenticated, RequestHandler):
         """Refused changes are written down, too."""
         status = self.get_status()
         caller = getattr(self, "caller", None)
-        if self.request.method in ("GET", "HEAD", "OPTIONS") or caller is None or self._audited:
+        if self.request.method in ("GET", "HEAD", "OPTIONS") or caller is None:
             return
         if status < 400:
             return

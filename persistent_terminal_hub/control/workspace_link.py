@@ -62,9 +62,9 @@ class WorkspaceLink:
             answer = await self._client.request(
                 method, url, headers={**(headers or {}), **auth}, json=body, timeout=seconds
             )
-        except httpx.HTTPError:
+        except httpx.HTTPError as error:
             self.forget(owner, name)
-            raise not_answering(f"{owner}/{name}") from None
+            raise _lost(f"{owner}/{name}", error) from None
         return _result(answer, f"{owner}/{name}")
 
     @asynccontextmanager
@@ -83,9 +83,9 @@ class WorkspaceLink:
                     await answer.aread()
                     _result(answer, f"{owner}/{name}")
                 yield answer
-        except httpx.HTTPError:
+        except httpx.HTTPError as error:
             self.forget(owner, name)
-            raise not_answering(f"{owner}/{name}") from None
+            raise _lost(f"{owner}/{name}", error) from None
 
     def forget(self, owner: str, name: str) -> None:
         """It was started or stopped, or does not answer: ask the hub where it is the next time."""
@@ -132,6 +132,12 @@ class WorkspaceLink:
         return {"Authorization": f"Bearer {token}"}
 
 
+def _lost(workspace: str, error: httpx.HTTPError) -> ApiError:
+    """Nothing reached it, or nobody knows what it did."""
+    never = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+    return not_answering(workspace, unknown=not never)
+
+
 def _result(answer: httpx.Response, workspace: str) -> Any:
     if answer.status_code == 204:
         return None
@@ -141,7 +147,8 @@ def _result(answer: httpx.Response, workspace: str) -> Any:
         raise not_answering(workspace) from None
     if answer.status_code < 300:
         return model
-    if answer.status_code in (502, 504) or not isinstance(model, dict):
+    # Its own mistakes are no answer, either; what it did before it made one is not known.
+    if answer.status_code in (500, 502, 504) or not isinstance(model, dict):
         raise not_answering(workspace)
     raise ApiError(
         answer.status_code,

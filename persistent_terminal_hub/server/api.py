@@ -62,6 +62,8 @@ class CreateSession(Body):
     max_age: float | None = Field(None, alias="maxAgeSeconds", ge=0, le=1e9)
     keep_alive: float | None = Field(None, alias="keepAlive", ge=0, le=1e9)
     shell: Text | None = None
+    #: Names this request: the same again is answered with the session that it made.
+    request: str | None = Field(None, pattern=r"^[0-9a-f]{32}$")
 
     @field_validator("env")
     @classmethod
@@ -171,8 +173,11 @@ class SessionList(SessionsHandler):
         body: CreateSession = self.body(CreateSession)
         rules: WorkspaceClock = self.settings[RULES]
         wishes = check_wishes(rules.rules, body.ttl, body.max_age)
-        fields = body.model_dump(exclude={"ttl", "max_age", "keep_alive"})
-        session = await self.sessions.create_session(**fields, meta=wishes)
+        fields = body.model_dump(exclude={"ttl", "max_age", "keep_alive", "request"})
+        if body.request is None:
+            session = await self.sessions.create_session(**fields, meta=wishes)
+        else:
+            session = await self.sessions.create_once(body.request, wishes, fields)
         if body.keep_alive is not None:
             seconds = keep_alive_seconds(rules.rules, body.keep_alive)
             await rules.watch(session.info, session.info.pid, seconds)

@@ -28,6 +28,8 @@ from .session_secrets import SessionSecrets
 DEFAULT_SCROLLBACK = 8 * 1024 * 1024
 #: Former names of a session that still lead to it.
 FORMER_NAMES = 5
+#: Where a session's meta data name the request that made it.
+REQUEST = "request"
 
 
 def _from_environment(name: str, fallback: int, least: int, most: int) -> int:
@@ -77,6 +79,7 @@ class PersistentTerminalManager(TerminalManager):
         #: Refuses new sessions beyond it; None: there is none.
         self.quota: DiskQuota | None = None
         self._creating = 0
+        self._one_by_one = asyncio.Lock()
         #: What the rules say of a session, for the API; set before there is one.
         self.life: Callable[[Info], dict[str, Any]] = lambda _info: {}
 
@@ -189,6 +192,15 @@ class PersistentTerminalManager(TerminalManager):
         finally:
             self._creating -= 1
         return self.by_id[info.id]
+
+    async def create_once(
+        self, request: str, meta: Mapping[str, Any], fields: Mapping[str, Any]
+    ) -> PersistentPty:
+        """The session that this request made before, when nobody heard of its success; else a new one."""
+        await self.ready()
+        async with self._one_by_one:
+            made = (session for session in self.by_id.values() if session.info.meta.get(REQUEST) == request)
+            return next(made, None) or await self.create_session(**fields, meta={**meta, REQUEST: request})
 
     def models(self) -> list[dict[str, Any]]:
         """Every session that runs, oldest first, then those that ended."""
