@@ -25,6 +25,7 @@ from persistent_terminal_hub.control.web import Body, Reply
 from persistent_terminal_hub.control.workspace_handlers import WorkspaceHandler, iso
 from persistent_terminal_hub.control.workspace_models import EnvValue, check_env
 from persistent_terminal_hub.control.workspaces import Row
+from persistent_terminal_hub.lifecycle import State, state_of
 
 #: Workspaces that are asked at once, and seconds that one has for its answer.
 AT_ONCE = 20
@@ -312,13 +313,13 @@ def _model(row: Row, model: Mapping[str, Any], stale: bool) -> SessionModel:
 
 def _ended(model: dict[str, Any]) -> dict[str, Any]:
     """Of a workspace that has stopped: nothing in it runs."""
-    if model["state"] == "ended":
+    if model["state"] == State.ENDED:
         return model
-    return model | {"state": "ended", "clients": 0, "exit": model.get("exit") or {"reason": "restarted"}}
+    return model | {"state": State.ENDED, "clients": 0, "exit": model.get("exit") or {"reason": "restarted"}}
 
 
 def _of_facts(entry: Mapping[str, Any], locked: bool) -> dict[str, Any]:
-    state = "locked" if locked else "active" if entry.get("attached") else "dormant"
+    state = state_of(running=True, attached=bool(entry.get("attached")), locked=locked)
     return {"id": entry.get("id"), "name": entry.get("name"), "state": state}
 
 
