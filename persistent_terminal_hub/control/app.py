@@ -1,8 +1,7 @@
 """The process: settings in, routes out, ends on SIGTERM.
 
-From its environment: `PTH_CONFIG` and `PTH_*` (the settings), `PTH_HUB_ID` and JupyterHub's `JUPYTERHUB_*`
-of an external service, which `serve` sets. Whatever it must remember is in the database, so that it may be
-killed at any moment and several instances may run.
+It is told where the hub is as `services.py` says. Whatever it must remember is in the database, so that it
+may be killed at any moment and several instances may run.
 """
 
 from __future__ import annotations
@@ -14,11 +13,9 @@ import logging
 import os
 import secrets
 import signal
-import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -50,7 +47,8 @@ from persistent_terminal_hub.control.workspace_steps import WorkspaceSteps
 from persistent_terminal_hub.control.workspaces import Workspaces
 from persistent_terminal_hub.sealing import MAX_PLAIN, Sealer, SealingError
 from persistent_terminal_hub.sealing_keys import FileKeys
-from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
+from persistent_terminal_hub.services import Place, begin, complain
+from persistent_terminal_hub.settings import Settings
 from persistent_terminal_hub.signing_keys import DAY, KeyStore
 
 log = logging.getLogger(__name__)
@@ -62,28 +60,6 @@ T = TypeVar("T")
 THREADS = 16
 #: Of the largest body, which execute's standard input needs.
 MAX_REQUEST = 16 * MAX_BODY
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the hub is and who we are there."""
-
-    hub_id: str
-    api_url: str
-    api_token: str
-    prefix: str
-
-
-def place_of(environ: Mapping[str, str]) -> Place:
-    """From the environment; ValueError names what is missing."""
-    names = ("PTH_HUB_ID", "JUPYTERHUB_API_URL", "JUPYTERHUB_API_TOKEN", "JUPYTERHUB_SERVICE_PREFIX")
-    missing = [name for name in names if not environ.get(name)]
-    if missing:
-        raise ValueError(
-            f"The control service needs {', '.join(missing)} in its environment: `persistent-terminal-hub "
-            "serve` starts it with them."
-        )
-    return Place(*(environ[name] for name in names))
 
 
 class Control:
@@ -262,28 +238,22 @@ async def chores(control: Control) -> None:
 
 def main() -> int:
     """Run until told to stop; the exit code."""
-    try:
-        settings = load_settings()
-        place = place_of(os.environ)
-    except SettingsError as error:
-        print("\n".join(f"error: {problem}" for problem in error.problems), file=sys.stderr)
+    found = begin("control service", has_address=True)
+    if found is None:
         return 1
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    settings, place = found
     logging.basicConfig(
         format="%(levelname)s: %(name)s: %(message)s", level=max(settings.log_level, "INFO", key=_level)
     )
     try:
         asyncio.run(serve(settings, place))
     except DatabaseError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(str(error))
         return 1
     except OSError as error:
-        print(
-            f"error: The control service cannot listen on 127.0.0.1:{settings.control.port} "
-            f"({error.strerror}): stop what uses the port, or set control.port.",
-            file=sys.stderr,
+        complain(
+            f"The control service cannot listen on 127.0.0.1:{settings.control.port} ({error.strerror}): "
+            "stop what uses the port, or set control.port."
         )
         return 1
     return 0

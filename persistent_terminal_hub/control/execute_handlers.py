@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from tornado.iostream import StreamClosedError
 
+from persistent_terminal_hub.bodies import CommandBody
 from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.idempotency import HEADER, Answer, Claim
@@ -21,31 +22,14 @@ from persistent_terminal_hub.control.workspaces import Row
 
 #: Seconds that the workspace has beyond the command's own.
 MARGIN = 20.0
-MAX_STDIN = 1024 * 1024
-
-Argument = Annotated[str, Field(max_length=128 * 1024, pattern=r"^[^\x00]*$")]
 
 
-class Execute(Body):
+class Execute(CommandBody):
     """A command: a list of arguments, or a text for /bin/sh."""
 
-    command: Argument | Annotated[list[Argument], Field(min_length=1, max_length=1024)]
-    timeout: float | None = Field(None, gt=0, le=86400, allow_inf_nan=False, description="seconds")
-    cwd: str = Field("", max_length=4096, pattern=r"^[^\x00]*$", description="a folder in the home")
     env: dict[str, EnvValue] = Field(default_factory=dict, max_length=100)
-    stdin: str = Field("", max_length=MAX_STDIN * 4 // 3 + 4)
-    stdin_encoding: Literal["utf-8", "base64"] = "utf-8"
-    output_encoding: Literal["utf-8", "base64"] = "utf-8"
-    stream: bool = False
 
     _environment = field_validator("env")(check_env)
-
-    @model_validator(mode="after")
-    def _something(self) -> Execute:
-        program = self.command if isinstance(self.command, str) else self.command[0]
-        if not program.strip():
-            raise ValueError("The command is empty.")
-        return self
 
 
 class Executed(Reply):

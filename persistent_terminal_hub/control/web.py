@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from tornado.web import HTTPError, RequestHandler
 
+from persistent_terminal_hub.bodies import Body as Body
+from persistent_terminal_hub.bodies import sentence
 from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.idempotency import HEADER, Answer, Claim
 from persistent_terminal_hub.control.rights import Action, Caller, may
@@ -39,18 +41,6 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-
-
-class Body(BaseModel):
-    """A JSON body: unknown fields and wrong types are refused; names are camelCase on the wire."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        alias_generator=to_camel,
-        populate_by_name=False,
-        hide_input_in_errors=True,
-    )
 
 
 class Reply(BaseModel):
@@ -282,18 +272,6 @@ def as_api_error(error: BaseException | None, status: int) -> ApiError:
 def plain(value: Any) -> Any:
     """As `json.dumps` takes it."""
     return value.model_dump(mode="json", by_alias=True) if isinstance(value, BaseModel) else value
-
-
-def sentence(error: ValidationError) -> str:
-    """The first thing that is wrong. It never quotes the value."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(part)[:40] for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"The field {where!r} is not known."
-    if first["type"] == "missing":
-        return f"The field {where!r} is missing."
-    text = str(first["msg"]).removeprefix("Value error, ")
-    return text if first["type"] == "value_error" else f"{where or 'body'}: {text}."
 
 
 def _no_constant(_text: str) -> Any:

@@ -16,9 +16,9 @@ from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.utils import url_path_join
 from pydantic import Field
 
+from persistent_terminal_hub.bodies import Body
 from persistent_terminal_hub.secret_names import MAX_NAME, MAX_SECRETS, MAX_VALUE
 
-from . import api
 from .errors import SessionError
 from .keeper_link import Change
 from .manager import PersistentTerminalManager
@@ -26,7 +26,7 @@ from .rules_routes import RulesHandler
 from .session_secrets import SessionSecrets, directories_in_use, life_of_workspace
 
 
-class Delivery(api.Body):
+class Delivery(Body):
     """The body of a PUT: values in base64."""
 
     version: str = Field(max_length=64, pattern=r"^[\x21-\x7e]*$")
