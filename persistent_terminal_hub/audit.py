@@ -15,6 +15,7 @@ import fcntl
 import json
 import logging
 import os
+import pwd
 import re
 import secrets
 import threading
@@ -340,6 +341,20 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+# Who works at the command line -----------------------------------------------------------------------
+
+#: Where such an event came from.
+COMMAND_LINE: Final = "command line"
+
+
+def account() -> str:
+    """The name of this process's account on this machine."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid {os.geteuid()}"
 
 
 # The outbox of this process -------------------------------------------------------------------------
