@@ -35,6 +35,15 @@ def not_found(what: str) -> ApiError:
     return ApiError(404, f"There is no {what} of that name that you may see.")
 
 
+def locked(workspace: str) -> ApiError:
+    """As the workspace itself answers while it is locked."""
+    return ApiError(
+        423,
+        f"The workspace {workspace} is locked. Its programs go on.",
+        "Open it in a browser and log in again.",
+    )
+
+
 def hub_away() -> ApiError:
     """The hub did not answer."""
     return ApiError(

@@ -12,11 +12,12 @@ from tornado.iostream import StreamClosedError
 
 from persistent_terminal_hub.bodies import CommandBody
 from persistent_terminal_hub.control.documented import documented
-from persistent_terminal_hub.control.errors import ApiError
+from persistent_terminal_hub.control.errors import ApiError, locked
 from persistent_terminal_hub.control.idempotency import HEADER, Answer, Claim
 from persistent_terminal_hub.control.rights import Action
 from persistent_terminal_hub.control.web import Body, Reply
 from persistent_terminal_hub.control.workspace_handlers import WorkspaceHandler
+from persistent_terminal_hub.control.workspace_link import QUIET
 from persistent_terminal_hub.control.workspace_models import EnvValue, check_env
 from persistent_terminal_hub.control.workspaces import Row
 
@@ -166,13 +167,29 @@ def _result(last: bytes) -> dict[str, Any]:
 class LogsHandler(WorkspaceHandler):
     """What the workspace's own programs (keeper, Jupyter) printed; also of one that did not start."""
 
-    @documented(query=LogsQuery, answers={200: Logs})
+    @documented(query=LogsQuery, answers={200: Logs}, refuses=(423,))
     async def get(self, key: str) -> None:
         """The last lines."""
-        row, _ = await self.found(key, Action.OPEN)
+        row, server = await self.found(key, Action.OPEN)
         query = self.query(LogsQuery)
+        if server is not None and server.status == "running":
+            await self._need_open(row)
         lines = await self.control.hub.logs(row.owner, row.name, query.lines)
         self.reply(Logs(lines=lines))
+
+    async def _need_open(self, row: Row) -> None:
+        """Refuse while it is locked. The hub has the lines, but the lock is the workspace's.
+
+        One that does not answer is when people need them.
+        """
+        try:
+            status = await self.control.workspaces.ask(
+                row.owner, row.name, "GET", f"status?{QUIET}", "facts", actor=self.caller.name
+            )
+        except ApiError:
+            return
+        if status.get("locked"):
+            raise locked(f"{row.owner}/{row.name}")
 
 
 class SessionStats(Reply):

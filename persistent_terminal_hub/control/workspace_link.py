@@ -14,6 +14,8 @@ from persistent_terminal_hub.control.hub import Hub
 from persistent_terminal_hub.signing_keys import KeyStore
 from persistent_terminal_hub.tokens import Purpose, issue
 
+#: What is a poll of ours is no activity of the owner's.
+QUIET = "no_track_activity=1"
 TOKEN_SECONDS = 60.0
 SECONDS = 10.0
 #: Addresses are kept so long; a workspace gets a new one only when it starts.
