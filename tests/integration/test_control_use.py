@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,6 +18,8 @@ import pytest
 import requests
 from websockets.sync.client import connect
 
+from persistent_terminal_hub.control.database import Database
+from persistent_terminal_hub.control.models import IdempotentRequest
 from tests.integration.control_fixtures import Person, kill_control
 from tests.support.stack import Stack, free_ports, wait_for
 
@@ -126,6 +131,102 @@ def test_repeated_with_the_same_key(alice: Person, lab: str) -> None:
     first = alice.ask("POST", path, body, headers=headers).json()
     assert alice.ask("POST", path, body, headers=headers).json() == first
     assert execute(alice, lab, "wc -l < counted").json()["stdout"].strip() == "1"
+
+
+def test_killed_in_the_middle_it_is_not_run_again(stack: Stack, alice: Person, lab: str) -> None:
+    """A command: nobody can tell any more. A session: the one that was made is found."""
+    keys = [{"Idempotency-Key": str(uuid.uuid4())} for _ in range(2)]
+    command = {"command": "echo x >> ran; sleep 3; echo y >> ran", "timeout": 20}
+    path = f"workspaces/{lab}/execute"
+
+    def ask() -> None:
+        with contextlib.suppress(requests.RequestException):
+            alice.ask("POST", path, command, headers=keys[0])
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_for(lambda: execute(alice, lab, "cat ran").json()["stdout"] == "x\n", 20, "it runs")
+    kill_control(stack)
+    asking.join()
+    wait_for(lambda: alice.ask("GET", "me").ok, 30, "the service is back")
+
+    def again() -> requests.Response | None:
+        answer = alice.ask("POST", path, command, headers=keys[0])
+        assert answer.status_code == 409, answer.text
+        return answer if answer.json()["reason"] != "In progress" else None
+
+    began = time.monotonic()
+    refused = wait_for(again, 30, "the claim of the service that was killed lapses").json()
+    assert time.monotonic() - began < 20
+    assert refused["reason"] == "Outcome unknown" and "not known" in refused["message"] and refused["hint"]
+    assert execute(alice, lab, "grep -c x ran").json()["stdout"].strip() == "1"
+
+    body = {"workspace": lab, "name": "twice"}
+    made = alice.ask("POST", "sessions", body, headers=keys[1]).json()
+    # As if the service had been killed before it could write the answer down.
+    database = Database(f"sqlite:///{stack.data}/control.sqlite")
+    with database.session() as session:
+        row = session.get(
+            IdempotentRequest, ("alice", _route("POST", "sessions"), keys[1]["Idempotency-Key"])
+        )
+        assert row is not None and row.noted
+        row.status = row.answer = None
+    database.close()
+    found = alice.ask("POST", "sessions", body, headers=keys[1])
+    assert found.status_code == 201, found.text
+    assert found.json()["id"] == made["id"] and found.json()["token"]
+    names = [s["name"] for s in alice.get(f"sessions?workspace={lab}")["sessions"]]
+    assert names.count("twice") == 1
+    assert alice.ask("DELETE", f"sessions/{made['id']}").status_code == 204
+
+
+def _route(method: str, path: str) -> str:
+    return f"{method} {hashlib.sha256(f'/services/terminals/api/{path}'.encode()).hexdigest()}"
+
+
+@pytest.mark.parametrize("cwd", ["../..", "/etc", "a/../../..", "no/such", "a\x00b", "x" * 5000])
+def test_a_session_begins_in_the_home_or_not_at_all(alice: Person, lab: str, cwd: str) -> None:
+    answer = alice.ask("POST", "sessions", {"workspace": lab, "name": "lost", "cwd": cwd})
+    assert answer.status_code == 422, answer.text
+    assert "lost" not in {s["name"] for s in alice.get(f"sessions?workspace={lab}")["sessions"]}
+
+
+# -- locked ------------------------------------------------------------------------------------------------
+def test_a_locked_workspace(stack: Stack, alice: Person, olga: Person, admin: Person) -> None:
+    shut = alice.create("shut")["workspaceId"]
+    made = [alice.ask("POST", "sessions", {"workspace": shut, "name": n}).json() for n in "abc"]
+    lock = f"{stack.url}/hub/persistent-terminals/api/lock"
+    done = requests.post(
+        lock, json={"workspace": "shut"}, headers={"Authorization": f"token {alice.token}"}, timeout=30
+    )
+    assert done.status_code == 200 and done.json()["workspaces"][0]["result"] == "locked", done.text
+    asked: list[tuple[str, str, Any]] = [
+        ("POST", f"workspaces/{shut}/execute", {"command": "true"}),
+        ("POST", f"workspaces/{shut}/execute", {"command": "true", "stream": True}),
+        ("GET", f"workspaces/{shut}/logs", None),
+        ("POST", "sessions", {"workspace": shut}),
+        ("PATCH", f"sessions/{made[0]['id']}", {"name": "x"}),
+        ("DELETE", f"sessions/{made[0]['id']}", None),
+    ]
+    for method, path, body in asked:
+        answer = alice.ask(method, path, body)
+        assert answer.status_code == 423, (method, path, answer.text)
+        assert answer.json()["hint"] and "locked" in answer.json()["message"]
+    listed = alice.get(f"sessions?workspace={shut}")["sessions"]
+    assert {(s["name"], s["state"]) for s in listed} == {(n, "locked") for n in "abc"}
+    assert all(s["cwd"] is None and s["argv"] is None for s in listed)
+    # Who steers does not need what is in it.
+    assert olga.ask("DELETE", f"sessions/{made[1]['id']}").status_code == 204
+    assert admin.ask("DELETE", f"sessions/{made[2]['id']}").status_code == 204
+    assert {
+        s["name"] for s in alice.get(f"sessions?workspace={shut}")["sessions"] if s["state"] == "locked"
+    } == {"a"}
+    assert admin.ask("GET", f"workspaces/{shut}/stats").status_code == 200
+    assert olga.operation(olga.ask("POST", f"workspaces/{shut}/stop", {}))["state"] == "done"
+    assert alice.operation(alice.ask("POST", f"workspaces/{shut}/start", {}))["state"] == "done"
+    assert execute(alice, shut, "true").status_code == 423, "a start opens nothing"
+    assert alice.operation(alice.ask("DELETE", f"workspaces/{shut}"))["state"] == "done"
+    assert alice.status(shut) == "gone"
 
 
 # -- rights ------------------------------------------------------------------------------------------------

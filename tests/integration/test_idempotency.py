@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from alembic import command
+from sqlalchemy import text
 
 from persistent_terminal_hub.control import idempotency
 from persistent_terminal_hub.control.claims import KEPT_SECONDS, LEASE_SECONDS, OPERATION
-from persistent_terminal_hub.control.database import Database
+from persistent_terminal_hub.control.database import Database, _config
 from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.idempotency import (
     Answer,
@@ -196,6 +199,28 @@ async def test_a_command_that_got_no_answer(database: Database, error: BaseExcep
     except ApiError as refused:
         status = refused.status
     assert status == again
+
+
+async def test_a_claim_of_the_version_before(database_url: str) -> None:
+    """Its service was stopped for the update, so nobody works on it any more."""
+    database = Database(database_url)
+    config = _config()
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        values = {"request": EMPTY, "created": time.time()}
+        connection.execute(
+            text(
+                'INSERT INTO idempotent_requests ("user", route, "key", request, holder, created) '
+                "VALUES ('a', 'r', 'k', :request, 'old', :created)"
+            ),
+            values,
+        )
+    database.migrate()
+    work = Work()
+    assert (await IdempotentRequests(database, "new").once(run, "a", "r", "k", b"", work)).status == 201
+    assert work.done == 1
+    database.close()
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "é", "x" * 129, "a\n", "\x7f"])
