@@ -263,22 +263,21 @@ class SessionHandler(SessionsBase):
         """Rename it."""
         row, _, session = await self.found_session(key, Action.OPEN)
         body = self.body(PatchSession)
-        made = await self.to_workspace(row, "PATCH", f"sessions/{session}", {"name": body.name})
-        await self.audit("session.rename", f"{row.owner}/{row.name}", session=session)
+        async with self.audited("session.rename", f"{row.owner}/{row.name}", session=session, name=body.name):
+            made = await self.to_workspace(row, "PATCH", f"sessions/{session}", {"name": body.name})
         self.reply(_model(row, made, False))
 
     @documented(answers={204: None}, refuses=(409, 410, 423))
     async def delete(self, key: str) -> None:
         """End it if it runs, else forget it."""
         row, server, session = await self.found_session(key, Action.STEER)
-        on = f"{row.owner}/{row.name}"
-        if server is None or server.status == "stopped":
-            self.need(Action.OPEN, row.owner, row.name)
-            if not await self.control.blocking(self.control.sessions.forget, row.id, session):
-                raise not_found("session")
-        else:
-            await self._end(row, session)
-        await self.audit("session.end", on, session=session)
+        async with self.audited("session.end", f"{row.owner}/{row.name}", session=session):
+            if server is None or server.status == "stopped":
+                self.need(Action.OPEN, row.owner, row.name)
+                if not await self.control.blocking(self.control.sessions.forget, row.id, session):
+                    raise not_found("session")
+            else:
+                await self._end(row, session)
         self.nothing()
 
     async def _end(self, row: Row, session: str) -> None:

@@ -6,7 +6,8 @@ import hashlib
 import json
 import logging
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -194,6 +195,13 @@ class ApiHandler(HubOAuthenticated, RequestHandler):
         await self.control.record(
             who=self.caller.name, what=what, on=on, origin=self.origin, result=result, **fields
         )
+
+    @asynccontextmanager
+    async def audited(self, what: str, on: str, **fields: object) -> AsyncIterator[None]:
+        """Write a change down before it is made and when it is: a kill in between leaves the first."""
+        await self.audit(what, on, "begun", **fields)
+        yield
+        await self.audit(what, on, "ok", **fields)
 
     def on_finish(self) -> None:
         """Refused changes are written down, too."""

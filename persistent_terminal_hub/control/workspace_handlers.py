@@ -257,13 +257,13 @@ class WorkspaceItemHandler(WorkspaceHandler):
         control = self.control
         if body.env is not None:
             self.need(Action.OPEN, row.owner, row.name)
-        changed = await control.blocking(
-            control.table.change, row.id, body.display_name, body.options(), body.env
-        )
-        # The hub takes it only while the workspace is stopped; else it gets it at the next start.
-        if body.display_name and row.name and server is not None and server.status == "stopped":
-            await control.hub.rename(row.owner, row.name, body.display_name, self.caller.token)
-        await self.audit("workspace.change", f"{row.owner}/{row.name}")
+        async with self.audited("workspace.change", f"{row.owner}/{row.name}"):
+            changed = await control.blocking(
+                control.table.change, row.id, body.display_name, body.options(), body.env
+            )
+            # The hub takes it only while the workspace is stopped; else it gets it at the next start.
+            if body.display_name and row.name and server is not None and server.status == "stopped":
+                await control.hub.rename(row.owner, row.name, body.display_name, self.caller.token)
         self.reply(await self.model(changed, server))
 
     @documented(answers={202: WorkspaceChange}, refuses=(409,))
