@@ -351,6 +351,31 @@ def test_a_clone_that_fails_leaves_nothing(alice: Person, repository: str, path:
 
 
 # -- audit -------------------------------------------------------------------------------------------------
+def test_what_the_hub_was_asked_for_is_written_down_too(stack: Stack, alice: Person, admin: Person) -> None:
+    """On the hub's own pages and API, past the control service."""
+    session = stack.login("alice")
+    assert stack.post(stack.session(), "/hub/login", {"username": "alice", "password": "wrong"}).status_code
+    made = stack.api(session, "POST", "/users/alice/tokens", json={"note": "audited"}).json()
+    assert stack.api(session, "DELETE", f"/users/alice/tokens/{made['id']}").status_code == 204
+    stack.start_workspace(session, "alice", "plain")
+    assert stack.api(session, "DELETE", "/users/alice/servers/plain", json={"remove": True}).status_code < 300
+    assert stack.api(session, "DELETE", "/users/admin/server").status_code in (403, 404)
+    assert session.get(f"{stack.url}/hub/logout", timeout=10).ok
+    wanted = {
+        ("alice", "login", "hub", "ok"), ("alice", "login", "hub", "refused"), ("alice", "logout", "hub", "ok"),
+        ("alice", "token.create", "alice", "ok"), ("alice", "token.revoke", "alice", "ok"),
+        ("alice", "server.start", "alice/plain", "begun"), ("alice", "server.stop", "alice/plain", "ok"),
+        ("", "server.stopped", "alice/plain", "ok"), ("alice", "server.stop", "admin/", "refused"),
+        ("admin", "account.approve", "authorize", "ok"),
+    }  # fmt: skip
+
+    def missing() -> set[tuple[str, ...]]:
+        records = [entry["record"] for entry in admin.get("audit?limit=1000")["records"]]
+        return wanted - {tuple(r.get(n, "") for n in ("who", "what", "on", "result")) for r in records}
+
+    wait_for(lambda: not missing(), 20, "everything is in the log")
+
+
 def test_everything_is_written_down_once(stack: Stack, alice: Person, admin: Person, lab: str) -> None:
     secret = f"marker-{uuid.uuid4().hex}"
     assert execute(alice, lab, f"true {secret}").status_code == 200
@@ -366,6 +391,9 @@ def test_everything_is_written_down_once(stack: Stack, alice: Person, admin: Per
         if r["record"]["what"] == "workspace.create" and r["record"]["on"] == "alice/lab"
     ]  # fmt: skip
     assert [r["result"] for r in created] == ["ok", "asked"]
+    begun = [(r["record"]["what"], r["record"]["result"]) for r in page["records"]]
+    for what in ("session.create", "session.rename", "session.end"):
+        assert begun.count((what, "ok")) and begun.count((what, "begun")) >= begun.count((what, "ok"))
     small = admin.get("audit?limit=2")
     rest = admin.get(f"audit?limit=2&before={small['before']}")
     numbers = [r["number"] for r in small["records"] + rest["records"]]
