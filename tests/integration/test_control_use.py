@@ -362,7 +362,8 @@ def test_what_the_hub_was_asked_for_is_written_down_too(stack: Stack, alice: Per
     assert stack.api(session, "DELETE", "/users/admin/server").status_code in (403, 404)
     assert session.get(f"{stack.url}/hub/logout", timeout=10).ok
     wanted = {
-        ("alice", "login", "hub", "ok"), ("alice", "login", "hub", "refused"), ("alice", "logout", "hub", "ok"),
+        ("alice", "login", "hub", "ok"), ("alice", "login", "hub", "refused"),
+        ("alice", "logout", "hub", "ok"),
         ("alice", "token.create", "alice", "ok"), ("alice", "token.revoke", "alice", "ok"),
         ("alice", "server.start", "alice/plain", "begun"), ("alice", "server.stop", "alice/plain", "ok"),
         ("", "server.stopped", "alice/plain", "ok"), ("alice", "server.stop", "admin/", "refused"),
