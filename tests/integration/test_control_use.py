@@ -150,13 +150,13 @@ def test_killed_in_the_middle_it_is_not_run_again(stack: Stack, alice: Person, l
     asking.join()
     wait_for(lambda: alice.ask("GET", "me").ok, 30, "the service is back")
 
-    def again() -> requests.Response | None:
+    def again() -> dict[str, Any] | None:
         answer = alice.ask("POST", path, command, headers=keys[0])
         assert answer.status_code == 409, answer.text
-        return answer if answer.json()["reason"] != "In progress" else None
+        return dict(answer.json()) if answer.json()["reason"] != "In progress" else None
 
     began = time.monotonic()
-    refused = wait_for(again, 30, "the claim of the service that was killed lapses").json()
+    refused = wait_for(again, 30, "the claim of the service that was killed lapses")
     assert time.monotonic() - began < 20
     assert refused["reason"] == "Outcome unknown" and "not known" in refused["message"] and refused["hint"]
     assert execute(alice, lab, "grep -c x ran").json()["stdout"].strip() == "1"
@@ -184,11 +184,20 @@ def _route(method: str, path: str) -> str:
     return f"{method} {hashlib.sha256(f'/services/terminals/api/{path}'.encode()).hexdigest()}"
 
 
-@pytest.mark.parametrize("cwd", ["../..", "/etc", "a/../../..", "no/such", "a\x00b", "x" * 5000])
-def test_a_session_begins_in_the_home_or_not_at_all(alice: Person, lab: str, cwd: str) -> None:
+@pytest.mark.parametrize("cwd", ["no/such", "../no-such", "/dev/null", "a\x00b", "x" * 5000])
+def test_a_session_begins_in_a_folder_or_not_at_all(alice: Person, lab: str, cwd: str) -> None:
     answer = alice.ask("POST", "sessions", {"workspace": lab, "name": "lost", "cwd": cwd})
     assert answer.status_code == 422, answer.text
     assert "lost" not in {s["name"] for s in alice.get(f"sessions?workspace={lab}")["sessions"]}
+
+
+def test_a_session_may_begin_wherever_its_shell_may_go(alice: Person, lab: str) -> None:
+    """Only for commands is the home a bound: a terminal is no less than a shell."""
+    root = Path(alice.get(f"workspaces/{lab}")["rootPath"])
+    for cwd, where in (("..", root.parent), ("/etc/../etc", Path("/etc"))):
+        made = alice.ask("POST", "sessions", {"workspace": lab, "cwd": cwd}).json()
+        assert made["cwd"] == str(where.resolve())
+        assert alice.ask("DELETE", f"sessions/{made['id']}").status_code == 204
 
 
 # -- locked ------------------------------------------------------------------------------------------------
