@@ -44,7 +44,7 @@ class Killer:
     def _run(self) -> None:
         while self.kills < self._most and not self._stopped.is_set():
             wait_for(lambda: answers(self._stack), 60, "the service is back")
-            if self._stopped.wait(self._chance.uniform(0.05, 1.5)):
+            if self._stopped.wait(self._chance.uniform(0.05, 2.5)):
                 return
             kill_control(self._stack)
             self.kills += 1
@@ -67,7 +67,8 @@ def persist(person: Person, method: str, path: str, body: Any, fine: set[int]) -
         assert answer.status_code in fine or answer.status_code >= 500 or waits, answer.text
         return answer.status_code in fine
 
-    wait_for(asked, 180, f"{method} {path} is answered")
+    # A machine with much else to do starts the service slowly, and it is killed again soon.
+    wait_for(asked, 600, f"{method} {path} is answered")
 
 
 @pytest.mark.timeout(1500)
@@ -86,7 +87,7 @@ def test_killed_at_random_points(tmp_path: Path, database_url: str) -> None:
         admin = Person(stack, "admin", stack.admin_password)
         names = [f"w{number}" for number in range(OPERATIONS // 2)]
         began = time.monotonic()
-        killer = Killer(stack, 4 + OPERATIONS // 5)
+        killer = Killer(stack, 4 + OPERATIONS // 8)
 
         def create(name: str) -> None:
             # Exactly one creation: a retry that met its own first try would be refused, "there is one".
