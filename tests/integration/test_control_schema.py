@@ -33,7 +33,7 @@ pytest_plugins = ["control_fixtures"]
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 #: Of each operation and each way to make cases.
-EXAMPLES = int(os.environ.get("PTH_TEST_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("PTH_TEST_EXAMPLES", "4"))
 #: What would take away or restart what the other cases are about.
 NOT_REAL = {
     ("DELETE", "/api/workspaces/{key}"),
