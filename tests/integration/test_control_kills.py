@@ -24,7 +24,7 @@ from tests.support.stack import Stack, wait_for
 pytest_plugins = ["database_fixtures"]
 
 #: Creations and deletions together.
-OPERATIONS = int(os.environ.get("PTH_TEST_OPERATIONS", "20"))
+OPERATIONS = int(os.environ.get("PTH_TEST_OPERATIONS", "12"))
 LONG = "PTH_TEST_OPERATIONS" in os.environ
 DATABASES = [*(["sqlite"] if LONG else []), pytest.param("postgresql", marks=pytest.mark.postgres)]
 AT_ONCE = 4
