@@ -51,7 +51,7 @@ class Killer:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            wanted = self._answers + self._chance.randint(1, 12)
+            wanted = self._answers + self._chance.randint(1, min(12, OPERATIONS // 2))
             while self._answers < wanted:
                 if self._stopped.wait(0.005):
                     return
