@@ -32,6 +32,7 @@ from persistent_terminal_hub.control.audit_log import AuditLog, Entry
 from persistent_terminal_hub.control.database import Database, DatabaseError
 from persistent_terminal_hub.control.hub import Hub
 from persistent_terminal_hub.control.idempotency import IdempotentRequests
+from persistent_terminal_hub.control.leftovers import Leftovers, Removal
 from persistent_terminal_hub.control.operation_runner import Runner
 from persistent_terminal_hub.control.operation_store import OperationStore, Task
 from persistent_terminal_hub.control.operations import FINAL, Course, State
@@ -88,11 +89,16 @@ class Control:
         self.operations = OperationStore(database, self.sealer)
         self.table = Workspaces(database, self.operations)
         self.sessions = SessionIndex(database)
+        removal = Removal(database, self.audit_log)
+        self.leftovers = Leftovers(self.hub, removal, self.blocking)
         steps = WorkspaceSteps(
             self.hub,
             self.workspaces,
             database,
             self.blocking,
+            secrets=self.secrets,
+            delivery=self.delivery,
+            removal=removal,
             start_seconds=settings.workspace.start_timeout_seconds,
             stop_seconds=settings.workspace.stop_timeout_seconds,
         )
@@ -139,6 +145,7 @@ class Control:
 
     async def close(self) -> None:
         """Let go of everything."""
+        await self.leftovers.close()
         await self.sampling.close()
         await self.delivery.close()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -209,6 +216,7 @@ async def serve(settings: Settings, place: Place) -> None:
         )
         control.delivery.start()
         control.sampling.start()
+        control.leftovers.start()
         await stop.wait()
         server.stop()
         with contextlib.suppress(TimeoutError):

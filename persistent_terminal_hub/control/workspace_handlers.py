@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
+from sqlalchemy.orm import Session
 
 from persistent_terminal_hub.control import operation_records
 from persistent_terminal_hub.control.claims import OPERATION
+from persistent_terminal_hub.control.clone_credentials import credentials_of
 from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.errors import ApiError, not_found
 from persistent_terminal_hub.control.hub import Server
@@ -148,6 +151,9 @@ class CreationHandler(WorkspaceHandler):
         if not caller.is_user:
             raise ApiError(403, "A workspace belongs to a person; this token is a service's.")
         self.need(Action.MANAGE, caller.name, body.name)
+        if body.secrets or (body.source and body.source.credentials_secret):
+            # As with `api/secrets`: what may not be opened may get no secret slipped in.
+            self.need(Action.OPEN, caller.name, body.name)
         await self.once(lambda claim: self._made(body, claim))
 
     async def _made(self, body: CreateWorkspace, claim: Claim | None) -> Answer:
@@ -166,6 +172,7 @@ class CreationHandler(WorkspaceHandler):
                 409, f"You have {most} named workspaces, which is as many as you may have.",
                 "Delete one that you no longer need.",
             )  # fmt: skip
+        await self._check_credentials(body)
         source = body.source
         fields = (
             source.model_dump(exclude={"credentials"}, exclude_none=True, by_alias=True) if source else None
@@ -175,9 +182,41 @@ class CreationHandler(WorkspaceHandler):
             display_name=body.display_name or body.name or "default", options=body.options(),
             env=body.env, source=fields, start=body.start, most=most,
             credentials=source.credentials.model_dump() if source and source.credentials else None,
-            at_hub=any(server.name == body.name for server in servers),
+            at_hub=any(server.name == body.name for server in servers), also=self._keeper_of(body),
         )  # fmt: skip
+        on = f"{owner}/{body.name}"
+        for name in body.secrets:
+            await self.audit("secret.put", on, name=name)
         return await self.begun(row, None, operation)
+
+    def _keeper_of(self, body: CreateWorkspace) -> Callable[[Session], None]:
+        """Stores the workspace's own secrets, in the transaction that makes the workspace."""
+        store, owner = self.control.secrets, self.caller.name
+
+        def keep(session: Session) -> None:
+            for name, value in body.secrets.items():
+                store.put_in(session, owner, body.name, name, value.encode())
+
+        return keep
+
+    async def _check_credentials(self, body: CreateWorkspace) -> None:
+        """Refuse now what could not be cloned later: a secret that is not there or has another form."""
+        source = body.source
+        if source is None or source.credentials_secret is None:
+            return
+        control, name = self.control, source.credentials_secret
+        value = body.secrets[name].encode() if name in body.secrets else None
+        if value is None:
+            value = await control.blocking(control.secrets.value, self.caller.name, body.name, name)
+        if value is None:
+            raise ApiError(
+                422, f"You have no secret named {name}; nothing was created.",
+                "Set it with PUT api/secrets, or give it in `secrets`.",
+            )  # fmt: skip
+        try:
+            credentials_of(name, value, source.url)
+        except ValueError as error:
+            raise ApiError(422, f"{error} Nothing was created.") from None
 
 
 class ListQuery(Body):
@@ -216,7 +255,7 @@ class WorkspacesHandler(CreationHandler):
     @documented(
         body=CreateWorkspace,
         answers={202: WorkspaceChange},
-        refuses=(409,),
+        refuses=(409, 429),
         idempotent=True,
         example={"name": "training", "resources": {"cpu": 2, "memory": "4G"}},
     )
@@ -231,7 +270,7 @@ class CloneHandler(CreationHandler):
     @documented(
         body=CloneWorkspace,
         answers={202: WorkspaceChange},
-        refuses=(409,),
+        refuses=(409, 429),
         idempotent=True,
         example={"name": "paper", "source": {"url": "https://git.example.org/team/paper.git", "depth": 1}},
     )
@@ -264,6 +303,8 @@ class WorkspaceItemHandler(WorkspaceHandler):
             # The hub takes it only while the workspace is stopped; else it gets it at the next start.
             if body.display_name and row.name and server is not None and server.status == "stopped":
                 await control.hub.rename(row.owner, row.name, body.display_name, self.caller.token)
+        if body.env is not None:
+            control.delivery.changed(row.owner)
         self.reply(await self.model(changed, server))
 
     @documented(answers={202: WorkspaceChange}, refuses=(409,))

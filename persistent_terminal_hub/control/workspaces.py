@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,11 +127,15 @@ class Workspaces:
     def create(
         self, owner: str, name: str, asked: Asked, *, display_name: str, options: Mapping[str, Any],
         env: Mapping[str, str], source: Mapping[str, Any] | None, credentials: Mapping[str, str] | None,
-        start: bool, at_hub: bool, most: int,
+        start: bool, at_hub: bool, most: int, also: Callable[[Session], None] = lambda _session: None,
     ) -> tuple[Row, str]:  # fmt: skip
-        """A new row and the operation that makes it true, in one transaction. Raises ApiError 409."""
+        """A new row and the operation that makes it true, in one transaction with `also`.
+
+        Raises ApiError 409, and whatever `also` raises; then nothing is written.
+        """
 
         def work(session: Session) -> tuple[Row, str]:
+            also(session)
             row = _one(session, owner, name)
             if row is not None and (at_hub or row.state != READY or self._operations.active(session, row.id)):
                 raise ApiError(409, f"There is a workspace {owner}/{name} already.", "Choose another name.")

@@ -112,7 +112,9 @@ class ExecuteHandler(HubOrOwnerHandler):
         command = Command(
             argv=body.argv(),
             cwd=str(inside(self._home(), body.cwd)),
-            env=environment(body.env, getattr(manager, "extra_env", None) or {}),
+            env=environment(
+                {**getattr(manager, "variables", {}), **body.env}, getattr(manager, "extra_env", None) or {}
+            ),
             stdin=body.stdin_bytes(),
             timeout=DEFAULT_TIMEOUT if body.timeout is None else body.timeout,
             limit=body.max_output_bytes,

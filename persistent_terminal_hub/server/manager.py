@@ -205,6 +205,16 @@ class PersistentTerminalManager(TerminalManager):
             made = (session for session in self.by_id.values() if session.info.meta.get(REQUEST) == request)
             return next(made, None) or await self.create_session(**fields, meta={**meta, REQUEST: request})
 
+    @property
+    def creating(self) -> bool:
+        """Whether a session is being created."""
+        return self._creating > 0
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The workspace's own environment, as it was given to the control service."""
+        return self.secrets.variables if self.secrets else {}
+
     def models(self) -> list[dict[str, Any]]:
         """Every session that runs, oldest first, then those that ended."""
         ordered = sorted(
