@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
+UI = REPO / "images" / "ui"
 BUILT = REPO / "share" / "jupyter" / "labextensions" / "persistent-terminal-hub"
 
 
-def test_the_units_of_the_browser_side() -> None:
+def run(what: str) -> str:
+    command = [UI, sys.prefix, what]
     done = subprocess.run(
-        [REPO / "images" / "ui", sys.prefix, "test"], capture_output=True, text=True, timeout=120, check=False
+        command, capture_output=True, text=True, timeout=180, check=False, env={**os.environ, "NO_COLOR": "1"}
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    passed = re.search(r"^\S* ?pass (\d+)$", done.stdout, re.M)
-    assert passed is not None and int(passed[1]) >= 25, done.stdout
+    return done.stdout
+
+
+def test_types_and_units() -> None:
+    said = run("test")
+    client = re.search(r"^ *Tests +(\d+) passed \(\1\)$", said, re.M)  # of Vitest
+    assert client is not None and int(client[1]) >= 180, said
+    lab = re.search(r"^\S* ?pass (\d+)$", said, re.M)  # of Node's own runner
+    assert lab is not None and int(lab[1]) >= 6, said
+
+
+def test_the_linter_finds_nothing() -> None:
+    assert "0 errors" in run("lint")
+
+
+def test_the_client_needs_nothing_at_run_time() -> None:
+    package = json.loads((REPO / "ui" / "client" / "package.json").read_text())
+    assert "dependencies" not in package
+    for path in (REPO / "ui" / "client" / "src").glob("*.ts"):
+        for name in re.findall(r"from '([^']+)'", path.read_text()):
+            assert name.startswith("./"), f"{path.name} imports {name}"
 
 
 def test_the_extension_is_built_from_this_version() -> None:
@@ -34,6 +56,9 @@ def test_the_lock_file_names_no_host() -> None:
     """Whose mirror it was resolved with is nobody else's."""
     packages = json.loads((REPO / "ui" / "package-lock.json").read_text())["packages"]
     resolved = {name: entry["resolved"] for name, entry in packages.items() if "resolved" in entry}
-    assert resolved == {"node_modules/persistent-terminal-hub": "lab"}
+    assert resolved == {
+        "node_modules/persistent-terminal-hub": "lab",
+        "node_modules/@persistent-terminal-hub/client": "client",
+    }
     assert all("integrity" in entry for name, entry in packages.items() if name.startswith("node_modules/")
                and not entry.get("link"))  # fmt: skip
