@@ -116,6 +116,12 @@ class SessionSettings(Section):
     scrollback_bytes: int = Field(
         8 * Mebibyte, ge=64 * 1024, le=1024 * Mebibyte, description="Output kept per session, in bytes."
     )
+    history_bytes: int = Field(
+        Mebibyte,
+        ge=0,
+        le=64 * Mebibyte,
+        description="Output of an ended session kept on the volume; 0: none.",
+    )
     max_per_workspace: int = Field(50, ge=1, le=10000, description="Sessions one workspace may hold.")
 
     @field_validator("max_memory")

@@ -107,6 +107,7 @@ def workspace_environment(settings: Settings, notice: str) -> dict[str, str]:
     """What the server inside a workspace reads from its environment."""
     return {
         "PTH_SCROLLBACK_BYTES": str(settings.session.scrollback_bytes),
+        "PTH_HISTORY_BYTES": str(settings.session.history_bytes),
         "PTH_MAX_SESSIONS": str(settings.session.max_per_workspace),
         "PTH_PTY_COLS": str(settings.pty.cols),
         "PTH_PTY_ROWS": str(settings.pty.rows),

@@ -70,6 +70,8 @@ class SpecRequest:
     open_files: int = OPEN_FILES
     runtime: str = ""
     egress: str = ""
+    #: Bytes of output that the keeper keeps of each ended session.
+    history_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def build(request: SpecRequest) -> ContainerSpec:
         "PTH_RUNTIME_DIR": RUNTIME_DIR,
         "PTH_STATE_DIR": STATE_DIR,
         "PTH_STOP_GRACE": str(keeper_grace(request.stop_timeout_seconds)),
+        **({} if request.history_bytes is None else {"PTH_HISTORY_BYTES": str(request.history_bytes)}),
     }
     labels = {
         **request.site.labels,

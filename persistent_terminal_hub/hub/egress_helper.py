@@ -205,6 +205,10 @@ class Helper:
                     line = await asyncio.wait_for(reader.readline(), MESSAGE_SECONDS)
                 except ValueError:
                     line = b"too long"
+                    # A socket closed with bytes unread would cut the asker off before it reads the answer.
+                    async with asyncio.timeout(MESSAGE_SECONDS):
+                        while await reader.read(MOST_BYTES):
+                            pass
                 answer = await self.answer(line)
             writer.write(json.dumps(answer).encode() + b"\n")
             await asyncio.wait_for(writer.drain(), MESSAGE_SECONDS)

@@ -136,6 +136,7 @@ class WorkspaceStart(WorkspaceChoices):
                 pids=options.pids or workspace.pids,
                 open_files=workspace.open_files,
                 runtime=workspace.runtime,
+                history_bytes=self.settings.session.history_bytes,
                 egress=self.wish().policy.value,
                 stop_timeout_seconds=workspace.stop_timeout_seconds,
                 address=workspace_address(subnet) if subnet else None,

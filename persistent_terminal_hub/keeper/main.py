@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from persistent_terminal_hub.keeper import log, process, secrets, spawn, wire
+from persistent_terminal_hub.keeper.history import History, bytes_kept, history_directory
 from persistent_terminal_hub.keeper.lock_operations import Workspace, state_directory
 from persistent_terminal_hub.keeper.loop import READ, Loop
 from persistent_terminal_hub.keeper.operations import Operations
@@ -43,6 +44,8 @@ class Keeper:
         self.sessions = Sessions(self.loop, self._announce, options.grace)
         self.sessions.bound = journals_bound()
         state = state_directory(self.runtime_dir, alone=options.alone)
+        if not options.alone and (most := bytes_kept(os.environ)):
+            self.sessions.history = History(history_directory(state), most)
         workspace = Workspace(self.loop, state, self._announce)
         operations = Operations(self.sessions, workspace, self._stats)
         path = self.runtime_dir / wire.SOCKET_NAME
@@ -181,7 +184,8 @@ class Keeper:
                 break
             if pid == 0:
                 break
-            if not self.sessions.reaped(pid, status):
+            history = self.sessions.history
+            if not self.sessions.reaped(pid, status) and not (history and history.reaped(pid, status)):
                 self.supervisor.on_exit(pid, status)
         if self._ending:
             self.sessions.check_ended()

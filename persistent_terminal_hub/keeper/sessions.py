@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from persistent_terminal_hub.keeper import process
+from persistent_terminal_hub.keeper.history import History
 from persistent_terminal_hub.keeper.journal import DEFAULT_CAPACITY
 from persistent_terminal_hub.keeper.loop import Loop
 from persistent_terminal_hub.keeper.session import Session
@@ -56,6 +57,8 @@ class Sessions:
         self._all: dict[str, Session] = {}
         self._by_pid: dict[int, Session] = {}
         self._ending: set[int] = set()  # pids of shells whose processes are being ended
+        #: Who writes what ended sessions printed; None: it is not kept.
+        self.history: History | None = None
         self.bound = DEFAULT_JOURNALS_BOUND
         self.ended_kept = DEFAULT_ENDED_KEPT
         self.memory = 0
@@ -229,6 +232,8 @@ class Sessions:
         if session is None:
             return False
         session.finish(status)
+        if self.history is not None:
+            self.history.ended(session)
         self._announce(
             {
                 "event": "exited",
@@ -247,6 +252,8 @@ class Sessions:
         if session.exit is None:
             raise Refused("running", f"Session {session.name!r} is still running; end it first.")
         del self._all[session.id]
+        if self.history is not None:
+            self.history.leaving(session)
         self.memory -= session.journal.allocated
         self.bytes_in_before += session.bytes_in
         session.close()
@@ -296,8 +303,9 @@ class Sessions:
 
     @property
     def settled(self) -> bool:
-        """Whether every shell is gone and nothing is left of the sessions that were told to end."""
-        return not self._by_pid and not self._ending
+        """Whether every shell is gone, nothing is left of the sessions that were told to end, and what they
+        printed is kept."""
+        return not self._by_pid and not self._ending and (self.history is None or self.history.settled)
 
     def stats(self) -> dict[str, Any]:
         """Figures for metrics."""

@@ -20,6 +20,7 @@ from . import attach_tokens, names
 from .attach_tokens import AttachTokens
 from .errors import SessionError, refusal
 from .manager import PersistentTerminalManager
+from .past_sessions import PastSession
 from .rules_clock import SETTING as RULES
 from .rules_clock import WorkspaceClock
 from .rules_wishes import check_wishes, keep_alive_seconds
@@ -162,7 +163,7 @@ class SessionList(SessionsHandler):
     @authorized
     async def get(self) -> None:
         """List running and ended sessions."""
-        self.reply(self.sessions.models())
+        self.reply(await self.sessions.all_models())
 
     @web.authenticated
     @authorized
@@ -215,7 +216,8 @@ class SessionItem(SessionsHandler):
     @authorized
     async def get(self, key: str) -> None:
         """Show it."""
-        self.reply(self.sessions.find(key).model())
+        found = await self.sessions.find_any(key)
+        self.reply(self.sessions.past_model(found) if isinstance(found, PastSession) else found.model())
 
     @web.authenticated
     @authorized

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import gc
 import os
+from pathlib import Path
 from typing import Any
 
 from jupyter_server_terminals.app import TerminalsExtensionApp
+
+from persistent_terminal_hub.keeper.history import history_directory
+from persistent_terminal_hub.keeper.lock_operations import state_directory
 
 from . import (
     api,
@@ -21,6 +25,7 @@ from . import (
     hub_keys,
     lock_setup,
     names,
+    output_routes,
     own_keeper,
     pth_socket,
     rules_setup,
@@ -33,6 +38,7 @@ from .attach_tokens import AttachTokens
 from .hub_keys import HubKeys
 from .manager import PersistentTerminalManager
 from .notice import add_notice
+from .past_sessions import PastSessions
 from .socket import SessionSocket
 
 _TERMINALS = "jupyter_server_terminals"
@@ -93,7 +99,10 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
         serverapp.web_app.add_handlers(".*$", api.handlers(settings["base_url"]))
         if os.environ.get("PTH_RUNTIME_DIR"):
             secrets_routes.set_up(serverapp, manager)
+            state = state_directory(Path(os.environ["PTH_RUNTIME_DIR"]), alone=False)
+            manager.past = PastSessions(history_directory(state))
             usage_routes.set_up(serverapp, manager)
+        serverapp.web_app.add_handlers(".*$", output_routes.handlers(settings["base_url"]))
         serverapp.web_app.add_handlers(".*$", pth_socket.handlers(settings["base_url"]))
         clone_routes.set_up(settings)
         serverapp.web_app.add_handlers(".*$", execute_routes.handlers(settings["base_url"]))

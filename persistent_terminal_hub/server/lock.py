@@ -78,7 +78,7 @@ class Gate:
         self.place = place
         self.keeper = keeper
         self.state: LockState | None = None
-        #: Whether nothing was ever known yet.
+        #: Whether nothing was ever known yet, and nobody gave up waiting for it.
         self.starting = True
         self.connections = Connections()
         self._application = application
@@ -146,6 +146,7 @@ class Gate:
 
     def _give_up(self) -> None:
         self._giving_up = None
+        self.starting = False
         if self.state is None:
             log.error("The keeper does not say whether the workspace is locked, so it is closed until then.")
             self.connections.close_all(Code.TRY_LATER, "The keeper of this workspace cannot be reached.")

@@ -22,7 +22,8 @@ from .disk_quota import DiskQuota
 from .environment import session_environment
 from .errors import SessionError, refusal
 from .keeper_link import Change, Info, KeeperError, KeeperGone, KeeperLink
-from .session import PersistentPty, now
+from .past_sessions import PastSession, PastSessions
+from .session import PersistentPty, now, session_model
 from .session_secrets import SessionSecrets
 
 DEFAULT_SCROLLBACK = 8 * 1024 * 1024
@@ -76,6 +77,8 @@ class PersistentTerminalManager(TerminalManager):
         self.secrets: SessionSecrets | None = None
         #: Refuses new sessions beyond it; None: there is none.
         self.quota: DiskQuota | None = None
+        #: What ended before this start of the workspace; None outside a workspace.
+        self.past: PastSessions | None = None
         self._creating = 0
         #: What the rules say of a session, for the API; set before there is one.
         self.life: Callable[[Info], dict[str, Any]] = lambda _info: {}
@@ -197,6 +200,29 @@ class PersistentTerminalManager(TerminalManager):
         )
         return [session.model() for session in ordered]
 
+    async def all_models(self) -> list[dict[str, Any]]:
+        """The same, and those that ended before this start of the workspace."""
+        if self.past is None:
+            return self.models()
+        past = await asyncio.to_thread(self.past.others, frozenset(self.by_id))
+        return [*self.models(), *(self.past_model(each) for each in past)]
+
+    def past_model(self, session: PastSession) -> dict[str, Any]:
+        """One of the latter."""
+        return session_model(session.info, "ended", session.stop, self.life(session.info))
+
+    async def find_any(self, key: str) -> PersistentPty | PastSession:
+        """As `find`, and then among those that ended before this start of the workspace; raises 404."""
+        try:
+            return self.find(key)
+        except SessionError:
+            if self.past is None:
+                raise
+            found = await asyncio.to_thread(self.past.find, key, frozenset(self.by_id))
+            if found is None:
+                raise
+            return found
+
     def find_running(self, key: str) -> PersistentPty | None:
         """The running session with this name, id or former name."""
         found = self.terminals.get(key) or self.by_id.get(key)
@@ -231,12 +257,15 @@ class PersistentTerminalManager(TerminalManager):
 
     async def delete(self, key: str) -> None:
         """End a running session, or forget one that has ended."""
-        session = self.find(key)
-        if session.info.running:
+        session = await self.find_any(key)
+        if session.info.running and isinstance(session, PersistentPty):
             await self._end(session)
             return
         try:
-            await self.link.remove(session.id)
+            if isinstance(session, PersistentPty):
+                await self.link.remove(session.id)
+            if self.past is not None:
+                await asyncio.to_thread(self.past.forget, session.info.id)
         except (KeeperError, OSError) as error:
             raise refusal(error) from error
 

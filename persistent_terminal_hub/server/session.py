@@ -161,24 +161,7 @@ class PersistentPty(PtyWithClients):
     def model(self) -> dict[str, Any]:
         """The session as the API shows it."""
         info = self.info
-        return {
-            "id": info.id,
-            "name": info.name,
-            "state": self.state,
-            "created": iso(info.created),
-            "last_input": iso(info.input_at),
-            "last_output": iso(info.output_at),
-            "last_attached": iso(info.attached_at),
-            "pid": info.pid,
-            "argv": info.argv,
-            "cwd": info.cwd,
-            "cols": info.cols,
-            "rows": info.rows,
-            "clients": info.attached if info.running else 0,
-            "exit": exit_model(info),
-            "bytes_out": self.subscription.reader.head,
-            **self.life(info),
-        }
+        return session_model(info, self.state, self.subscription.reader.head, self.life(info))
 
     # -- clients of the stock protocol ---------------------------------------------------------------
     def attach(self, client: StockClient) -> None:
@@ -324,6 +307,28 @@ class PersistentPty(PtyWithClients):
         if more:
             self._working = True
             asyncio.get_running_loop().call_soon(self._work)
+
+
+def session_model(info: Info, state: str, bytes_out: int, life: dict[str, Any]) -> dict[str, Any]:
+    """A session as the API shows it."""
+    return {
+        "id": info.id,
+        "name": info.name,
+        "state": state,
+        "created": iso(info.created),
+        "last_input": iso(info.input_at),
+        "last_output": iso(info.output_at),
+        "last_attached": iso(info.attached_at),
+        "pid": info.pid,
+        "argv": info.argv,
+        "cwd": info.cwd,
+        "cols": info.cols,
+        "rows": info.rows,
+        "clients": info.attached if info.running else 0,
+        "exit": exit_model(info),
+        "bytes_out": bytes_out,
+        **life,
+    }
 
 
 def exit_model(info: Info) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class Serve:
     control_port: int = field(default_factory=lambda: free_ports(1)[0])
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    _readied: int = 0  # how often an earlier one was ready
 
     def __post_init__(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
@@ -84,6 +86,7 @@ class Serve:
         }
         env |= self.environment
         command = [sys.executable, "-c", "from persistent_terminal_hub.cli import main; main()", "serve"]
+        self._readied = self.log.count("is ready:")
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--config", str(self.config), *arguments], env=env, stdout=log, stderr=log
@@ -94,9 +97,14 @@ class Serve:
     def log(self) -> str:
         return self.log_path.read_text() if self.log_path.exists() else ""
 
-    def wait_ready(self, times: int = 1) -> Serve:
-        wait_for(lambda: self.log.count("is ready:") >= times or not self.running, 40)
-        assert self.log.count("is ready:") >= times, self.log
+    def wait_ready(self) -> Serve:
+        """Until the one last started says that it is."""
+
+        def ready() -> bool:
+            return self.log.count("is ready:") > self._readied
+
+        wait_for(lambda: ready() or not self.running, 40)
+        assert ready(), self.log
         return self
 
     @property
@@ -195,16 +203,22 @@ def workspace_processes(hub: Serve, of: str = "") -> list[int]:
     return [pid for pid in found if proc.is_alive(pid)]
 
 
+@contextmanager
+def local_serve(folder: Path) -> Iterator[Serve]:
+    """A hub with local accounts and local processes below a prefix."""
+    serve = Serve(
+        folder / "data", "workspace: {backend: process, stopTimeoutSeconds: 5}\n", base_url="/pre-fix/"
+    )
+    try:
+        yield serve.start().wait_ready()
+    finally:
+        serve.stop()
+        for pid in workspace_processes(serve):
+            os.kill(pid, signal.SIGKILL)
+
+
 @pytest.fixture(scope="session")
 def local_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """One hub with local accounts and local processes below a prefix: its start takes seconds."""
-    serve = Serve(
-        tmp_path_factory.mktemp("local") / "data",
-        "workspace: {backend: process, stopTimeoutSeconds: 5}\n",
-        base_url="/pre-fix/",
-    )
-    serve.start().wait_ready()
-    yield serve
-    serve.stop()
-    for pid in workspace_processes(serve):
-        os.kill(pid, signal.SIGKILL)
+    """One for several files: its start takes seconds. None of them may touch another's users."""
+    with local_serve(tmp_path_factory.mktemp("local")) as serve:
+        yield serve

@@ -30,7 +30,7 @@ class KeeperProcess:
 
     def __init__(self, directory: Path) -> None:
         self.runtime = directory / "run"
-        self.runtime.mkdir(mode=0o700)
+        self.runtime.mkdir(mode=0o700, exist_ok=True)
         self.state = directory / "state"
         self.socket = self.runtime / "keeper.sock"
         self.log_path = directory / "keeper.log"

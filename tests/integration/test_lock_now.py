@@ -12,13 +12,28 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests.integration.hub_fixtures import ROOT, Browser, Serve, page_text, wait_for, workspace_processes
+from tests.integration.hub_fixtures import (
+    ROOT,
+    Browser,
+    Serve,
+    local_serve,
+    page_text,
+    wait_for,
+    workspace_processes,
+)
 from tests.integration.test_reauth_password import PASSWORD, account, audit, prove
 from tests.support.reauth_forms import form_with
 
 pytest_plugins = ["tests.integration.hub_fixtures"]
 
 LOCK = "../persistent-terminals/api/lock"
+
+
+@pytest.fixture(scope="module")
+def local_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """A hub of its own: here an administrator locks all that runs."""
+    with local_serve(tmp_path_factory.mktemp("lock-now")) as serve:
+        yield serve
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ def test_provider_away_at_start(provider_and_hub: tuple[Provider, Serve], tmp_pa
     hub.stop()
     provider.stop()
     began = time.monotonic()
-    hub.start().wait_ready(2)
+    hub.start().wait_ready()
     assert "using what it said last time" in hub.log, time.monotonic() - began
     provider.start()
     assert log_in(hub, "member")[1].status_code == 200

@@ -126,7 +126,7 @@ def test_a_new_password_for_a_locked_out_administrator(tls_hub: Serve) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", tls_hub.ports[0]))
-    tls_hub.start("--new-admin-password").wait_ready(2)
+    tls_hub.start("--new-admin-password").wait_ready()
     assert tls_hub.log.count("password:") == 2
     assert tls_hub.password != old
     browser = Browser(tls_hub)
