@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
 UI = REPO / "images" / "ui"
+PAGES = REPO / "share" / "persistent-terminal-hub" / "pages"
 BUILT = REPO / "share" / "jupyter" / "labextensions" / "persistent-terminal-hub"
 
 
@@ -25,8 +27,8 @@ def run(what: str) -> str:
 
 def test_types_and_units() -> None:
     said = run("test")
-    client = re.search(r"^ *Tests +(\d+) passed \(\1\)$", said, re.M)  # of Vitest
-    assert client is not None and int(client[1]) >= 180, said
+    passed = [int(count) for count in re.findall(r"^ *Tests +(\d+) passed \(\1\)$", said, re.M)]  # of Vitest
+    assert len(passed) == 2 and passed[0] >= 180 and passed[1] >= 20, said  # the client, the pages
     lab = re.search(r"^\S* ?pass (\d+)$", said, re.M)  # of Node's own runner
     assert lab is not None and int(lab[1]) >= 6, said
 
@@ -52,6 +54,18 @@ def test_the_extension_is_built_from_this_version() -> None:
     assert json.loads((BUILT / "install.json").read_text())["packageName"] == "persistent-terminal-hub"
 
 
+def test_the_pages_hold_all_that_they_show() -> None:
+    assert PAGES.exists(), "The pages are not built: run `make ui`."
+    page = (PAGES / "terminal.html").read_text()
+    named = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(named) >= 3 and all(re.match(r"\./assets/|data:,$", name) for name in named), named
+    assert all((PAGES / name).is_file() for name in named if name != "data:,")
+    # A strict policy: nothing runs that stands in the page itself.
+    assert not re.search(r"<script(?![^>]*\bsrc=)|\son\w+=|<style", page)
+    scripts = b"".join(gzip.compress(path.read_bytes()) for path in (PAGES / "assets").glob("*.js"))
+    assert len(scripts) < 400 * 1024, "xterm.js included; 300 KB besides it is the most"
+
+
 def test_the_lock_file_names_no_host() -> None:
     """Whose mirror it was resolved with is nobody else's."""
     packages = json.loads((REPO / "ui" / "package-lock.json").read_text())["packages"]
@@ -59,6 +73,7 @@ def test_the_lock_file_names_no_host() -> None:
     assert resolved == {
         "node_modules/persistent-terminal-hub": "lab",
         "node_modules/@persistent-terminal-hub/client": "client",
+        "node_modules/persistent-terminal-hub-pages": "pages",
     }
-    assert all("integrity" in entry for name, entry in packages.items() if name.startswith("node_modules/")
+    assert all("integrity" in entry for name, entry in packages.items() if "node_modules/" in name
                and not entry.get("link"))  # fmt: skip

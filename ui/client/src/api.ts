@@ -39,6 +39,8 @@ export interface Session {
   /** Bytes printed so far. */
   readonly bytesOut: number;
   readonly exit: SessionExit | null;
+  /** Name of what runs in the foreground; null: the server does not say. */
+  readonly program: string | null;
   /** Something else than the shell is in the foreground. */
   readonly busy: boolean;
   /** Seconds. */
@@ -113,6 +115,7 @@ export function readSession(value: unknown): Session | null {
     clients: number(item['clients']) ?? 0,
     bytesOut: number(item['bytes_out']) ?? 0,
     exit: exitOf(item['exit']),
+    program: text(item['program']),
     busy: item['busy'] === true,
     busyFor: number(item['busyFor']),
     expiresIn: number(item['expiresIn']),
@@ -207,6 +210,30 @@ export class WorkspaceApi {
     return fieldsOf(await this.ask('GET', `facts${QUIET}`));
   }
 
+  /** What a page keeps in the workspace, so that it is the same on every device; `{}`: nothing yet. */
+  async layout(): Promise<Fields> {
+    return fieldsOf(await this.ask('GET', `layout${QUIET}`));
+  }
+
+  /** Keep it; at most 32 KiB of JSON. */
+  async keepLayout(layout: object): Promise<void> {
+    await this.ask('PUT', 'layout', layout);
+  }
+
+  /** What is kept of a session's output, as it was printed. */
+  async output(session: string): Promise<Uint8Array> {
+    const response = await this.send('GET', `${item(session)}/output${QUIET}`);
+    if (!response.ok) {
+      throw errorOf(response.status, await response.json().catch(() => null));
+    }
+    return new Uint8Array(await response.arrayBuffer());
+  }
+
+  /** Where what a session printed is to be had as text. */
+  outputUrl(session: string): string {
+    return `${this.root}${item(session)}/output?format=text`;
+  }
+
   /** Any other resource under `persistent-terminals/api/`. */
   async ask(method: string, path: string, body?: unknown, init: RequestInit = {}): Promise<unknown> {
     const answer = await this.request(method, path, body, init);
@@ -222,6 +249,18 @@ export class WorkspaceApi {
     body?: unknown,
     init: RequestInit = {}
   ): Promise<{ readonly status: number; readonly body: unknown }> {
+    const response = await this.send(method, path, body, init);
+    let answer: unknown = null;
+    if (response.status !== 204) {
+      answer = await response.json().catch(() => null);
+      if (answer === null && response.ok) {
+        throw notOurs(); // a login page, say
+      }
+    }
+    return { status: response.status, body: answer };
+  }
+
+  private async send(method: string, path: string, body?: unknown, init: RequestInit = {}): Promise<Response> {
     const headers = new Headers(this.options.headers);
     headers.set('Accept', 'application/json');
     const xsrf = (this.options.xsrf ?? cookie)();
@@ -232,9 +271,8 @@ export class WorkspaceApi {
     if (body !== undefined) {
       headers.set('Content-Type', 'application/json');
     }
-    let response: Response;
     try {
-      response = await this.fetch(this.root + path, {
+      return await this.fetch(this.root + path, {
         credentials: 'same-origin',
         cache: 'no-store',
         ...init,
@@ -248,14 +286,6 @@ export class WorkspaceApi {
       }
       throw new ApiError('unreachable', 'The workspace does not answer.');
     }
-    let answer: unknown = null;
-    if (response.status !== 204) {
-      answer = await response.json().catch(() => null);
-      if (answer === null && response.ok) {
-        throw notOurs(); // a login page, say
-      }
-    }
-    return { status: response.status, body: answer };
   }
 }
 
