@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import html
 import json
+import mimetypes
 import os
 import re
 import sys
@@ -30,6 +31,7 @@ _FOLDER: Final = "share/persistent-terminal-hub/pages"
 _PAGE: Final = "terminal.html"
 #: A name with its content's hash in it, as the build makes them.
 _ASSET: Final = r"[A-Za-z0-9_.-]+-[A-Za-z0-9_-]{8,}\.(?:js|css|woff2|svg)"
+_GZ: Final = ".gz"
 _YEAR: Final = 365 * 24 * 3600
 #: Bytes of a layout.
 MAX_LAYOUT: Final = 32 * 1024
@@ -98,6 +100,23 @@ class Page(JupyterHandler):
 
 class Assets(web.StaticFileHandler):
     """Its scripts and styles. They are the same for everybody and hold nothing of anybody."""
+
+    async def get(self, path: str, include_body: bool = True) -> None:
+        """Send one, compressed if the browser takes that."""
+        self.set_header("Vary", "Accept-Encoding")
+        takes = self.request.headers.get("Accept-Encoding", "")
+        if re.search(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", takes):
+            compressed = path + _GZ
+            root = Path(self.root)
+            if (root / compressed).is_file():
+                self.set_header("Content-Encoding", "gzip")
+                path = compressed
+        await super().get(path, include_body)
+
+    def get_content_type(self) -> str:
+        """Of what is compressed."""
+        name = str(self.absolute_path).removesuffix(_GZ)
+        return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
     def set_extra_headers(self, path: str) -> None:
         """Keep it: another content has another name."""

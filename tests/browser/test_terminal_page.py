@@ -131,8 +131,14 @@ def test_the_page_and_its_files(workspace: LockedWorkspace) -> None:
     assert page.headers["Cache-Control"] == "no-store"
     assert "&quot;baseUrl&quot;: &quot;/user/ann/&quot;" in page.text
     for name in re.findall(r'(?:src|href)="\./(assets/[^"]+)"', page.text):
-        asset = requests.get(workspace.root + name, timeout=10)
-        assert asset.status_code == 200 and "immutable" in asset.headers["Cache-Control"], name
+        plain = requests.get(workspace.root + name, headers={"Accept-Encoding": "gzip;q=0"}, timeout=10)
+        packed = requests.get(workspace.root + name, headers={"Accept-Encoding": "br, gzip"}, timeout=10)
+        for asset in (plain, packed):
+            assert asset.status_code == 200 and "immutable" in asset.headers["Cache-Control"], name
+            assert re.match("text/(javascript|css)", asset.headers["Content-Type"])
+        assert "Content-Encoding" not in plain.headers and packed.headers["Content-Encoding"] == "gzip"
+        assert packed.content == plain.content
+        assert 2 * int(packed.headers["Content-Length"]) < int(plain.headers["Content-Length"])
     for path in ("assets/terminal.html", "assets/x-12345678.js", "assets/%2e%2e/terminal.html", "assets/"):
         other = requests.get(workspace.root + path, timeout=10, allow_redirects=False)
         assert other.status_code in (302, 403, 404), path

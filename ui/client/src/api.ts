@@ -123,8 +123,8 @@ export function readSession(value: unknown): Session | null {
   };
 }
 
-/** The `_xsrf` cookie of this page. */
-function cookie(): string {
+/** The `_xsrf` cookie of this page; empty: there is none, or it is not for scripts. */
+export function xsrfCookie(): string {
   const found = typeof document === 'undefined' ? null : /(?:^|;\s*)_xsrf=([^;]*)/.exec(document.cookie);
   return found?.[1] ?? '';
 }
@@ -263,7 +263,7 @@ export class WorkspaceApi {
   private async send(method: string, path: string, body?: unknown, init: RequestInit = {}): Promise<Response> {
     const headers = new Headers(this.options.headers);
     headers.set('Accept', 'application/json');
-    const xsrf = (this.options.xsrf ?? cookie)();
+    const xsrf = (this.options.xsrf ?? xsrfCookie)();
     if (xsrf !== '') {
       headers.set('X-XSRFToken', xsrf);
     }

@@ -4,6 +4,7 @@ export { announcedIn, fresh, sentence, type Announced } from './announced.js';
 export {
   readSession,
   WorkspaceApi,
+  xsrfCookie,
   type ApiOptions,
   type Creation,
   type NewSession,

@@ -1,5 +1,7 @@
 /** What the server told the page about itself. */
 
+import { xsrfCookie } from '@persistent-terminal-hub/client';
+
 export interface Facts {
   /** Of the workspace's server, with a slash at its end. */
   readonly baseUrl: string;
@@ -28,3 +30,6 @@ export function readFacts(text: string | undefined): Facts {
     xsrf: value('xsrf')
   };
 }
+
+/** What a request proves that it comes from this page with: a login in another tab may have changed it since. */
+export const xsrfOf = (facts: Facts): string => xsrfCookie() || facts.xsrf;

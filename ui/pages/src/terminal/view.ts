@@ -16,7 +16,7 @@ import { WebLinksAddon } from '@xterm/addon-web-links';
 import { WebglAddon } from '@xterm/addon-webgl';
 import { Terminal } from '@xterm/xterm';
 
-import type { Facts } from './facts.js';
+import { xsrfOf, type Facts } from './facts.js';
 import { isDark, type Prefs } from './prefs.js';
 import { DARK, LIGHT } from './themes.js';
 import { isRisky } from './words.js';
@@ -111,7 +111,7 @@ export class TerminalView {
       sink: this.adapter.sink,
       size: { rows: term.rows, cols: term.cols },
       visible: false,
-      api: { xsrf: () => facts.xsrf },
+      api: { xsrf: () => xsrfOf(facts) },
       ...(client === undefined ? {} : { client })
     });
     remember(id, this.stream.client);

@@ -12,7 +12,7 @@ import {
   type Status
 } from '@persistent-terminal-hub/client';
 
-import type { Facts } from './facts.js';
+import { xsrfOf, type Facts } from './facts.js';
 import { EMPTY, hide, keep, move, readLayout, replace, same, show, tabsOf, type Layout } from './layout.js';
 import { keepPrefs, readPrefs, type Prefs } from './prefs.js';
 import { TerminalView, type Host } from './view.js';
@@ -68,7 +68,7 @@ export class Workspace {
   private asking = false;
 
   constructor(readonly facts: Facts) {
-    this.api = new WorkspaceApi(facts.baseUrl, { xsrf: () => facts.xsrf });
+    this.api = new WorkspaceApi(facts.baseUrl, { xsrf: () => xsrfOf(facts) });
     this.snapshot = {
       sessions: null,
       tabs: [],
