@@ -5,6 +5,7 @@
  * checks every byte that comes, tells its states, and at the end what it typed and saw.
  */
 
+import { createHash } from 'node:crypto';
 import process from 'node:process';
 
 import { TerminalStream, WorkspaceApi } from '../../../ui/client/lib/index.js';
@@ -83,5 +84,6 @@ for (const [start, stop] of skipped) {
   }
 }
 const granted = await stream.extend(60).catch(({ kind }) => kind);
-say('done', { typed, shown, resets, skipped, granted, rows: (await api.get(session.id)).rows });
+const hash = createHash('sha256').update(typed).digest('hex');
+say('done', { typed: typed.length, hash, shown, resets, skipped, granted, rows: (await api.get(session.id)).rows });
 stream.close();
