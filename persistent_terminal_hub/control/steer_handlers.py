@@ -98,7 +98,7 @@ class LockHandler(SteerHandler):
         body = self.body(LockBody)
         row, _ = await self.found(key, Action.STEER)
 
-        async def work() -> Answer:
+        async def work(_claim: object) -> Answer:
             try:
                 wish = {"reason": body.reason} if body.reason else {}
                 answer = await self.steered(row, "lock", "lock", wish)
@@ -121,7 +121,7 @@ class WarnHandler(SteerHandler):
         """Show a message in every session of the workspace."""
         body = self.body(WarnBody)
         row, _ = await self.found(key, Action.STEER)
-        await self.once(lambda: self._told(row, None, body.message))
+        await self.once(lambda _claim: self._told(row, None, body.message))
 
     async def _told(self, row: Row, session: str | None, message: str) -> Answer:
         wish = {"code": CODE, "seconds": 0, "session": session, "reason": f"{self.caller.name}: {message}"}
@@ -139,7 +139,7 @@ class WarnSessionHandler(WarnHandler):
         """Show a message in the session."""
         body = self.body(WarnBody)
         row, _, session = await self.found_session(key, Action.STEER)
-        await self.once(lambda: self._told(row, session, body.message))
+        await self.once(lambda _claim: self._told(row, session, body.message))
 
 
 class ExtendHandler(SteerHandler):
@@ -151,7 +151,7 @@ class ExtendHandler(SteerHandler):
         body = self.body(ExtendBody)
         row, _, session = await self.found_session(key, Action.STEER)
 
-        async def work() -> Answer:
+        async def work(_claim: object) -> Answer:
             wish = {"seconds": body.seconds}
             answer = await self.steered(row, f"sessions/{session}/extend", "extend", wish)
             granted = float(answer.get("granted") or 0)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from persistent_terminal_hub.bodies import check_env_names
 from persistent_terminal_hub.control.names import check_name
 from persistent_terminal_hub.control.web import Body, Reply
 from persistent_terminal_hub.secret_names import MAX_SECRETS, MAX_VALUE
@@ -15,7 +16,6 @@ from persistent_terminal_hub.secret_names import check_name as check_secret_name
 MAX_ENV = 100
 #: Characters of all values together: a program's arguments and environment have a bound in the kernel.
 MAX_ENV_SIZE = 256 * 1024
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 #: Ours, JupyterHub's, and what would change the programs that we start.
 _ENV_RESERVED = re.compile(
     r"(?:PTH_|JUPYTERHUB_|JUPYTER_|JPY_|CONFIGPROXY_|LD_).*|HOME|USER|LOGNAME|SHELL|PATH|PYTHONPATH"
@@ -39,12 +39,8 @@ def check_display_name(value: str | None) -> str | None:
 
 def check_env(value: dict[str, str]) -> dict[str, str]:
     """Environment variables of the workspace's sessions. Raises ValueError."""
+    check_env_names(value)
     for name in value:
-        if not _ENV_NAME.fullmatch(name):
-            raise ValueError(
-                "Names of environment variables have 1 to 128 letters, digits and '_', "
-                "and do not begin with a digit."
-            )
         if _ENV_RESERVED.fullmatch(name.upper()):
             raise ValueError(f"The environment variable {name!r} is the service's own.")
     if sum(len(name) + len(text) for name, text in value.items()) > MAX_ENV_SIZE:

@@ -114,7 +114,12 @@ class WorkspaceSteps:
                 raise ApiError(409, f"The workspace did not start within {self._start_seconds:.0f} seconds.")
             await asyncio.sleep(LOOK)
         self._link.forget(owner, name)
-        place = await self._link.ask(owner, name, "GET", "execute", "execute", actor=work.task.actor)
+        try:
+            place = await self._link.ask(owner, name, "GET", "execute", "execute", actor=work.task.actor)
+        except ApiError as error:
+            if error.status == 423:  # it was locked when it stopped, and is: it runs all the same
+                return
+            raise
         await self._update(work, root_path=str(place.get("rootPath", ""))[:4096])
         # Whoever waited for this may create a session at once, and a clone's `setup` is one.
         await self._delivery.ensure(owner, name)

@@ -12,6 +12,7 @@ from persistent_terminal_hub.hub import jwks, lock_routes
 from persistent_terminal_hub.hub.data_dir import DataDir
 from persistent_terminal_hub.hub.honest_stop import stop_handlers
 from persistent_terminal_hub.hub.lock_push import LockSender
+from persistent_terminal_hub.hub.request_records import RecordedLogout
 from persistent_terminal_hub.hub.service_routes import service_handlers
 from persistent_terminal_hub.hub.unlock import HubTokens
 from persistent_terminal_hub.settings import Settings
@@ -33,6 +34,8 @@ def extra_handlers(settings: Settings, data: DataDir) -> list[Route]:
     return [
         (jwks.ROUTE, jwks.JwksHandler, {"keys": keys}),
         (lock_routes.ROUTE, lock_routes.LockHandler, {"sender": sender, "outbox": outbox}),
+        # Comes after the authenticator's own, if it brings one.
+        (r"/logout", RecordedLogout),
         *service_handlers(),
         *stop_handlers(),
     ]

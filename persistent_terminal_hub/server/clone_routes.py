@@ -13,8 +13,10 @@ from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.utils import url_path_join
 from pydantic import Field
 
+from persistent_terminal_hub.bodies import Body
+
 from . import clone_setup
-from .by_hub import Body, HubOrOwnerHandler
+from .by_hub import HubOrOwnerHandler
 from .clone import Wish, clean, clone
 from .clone_url import BadUrl, check_branch, check_folder, judge
 from .disk_quota import check_quota

@@ -18,9 +18,9 @@ from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.utils import url_path_join
 from pydantic import Field, field_validator
 
+from persistent_terminal_hub.bodies import Body
 from persistent_terminal_hub.secret_names import MAX_NAME, MAX_SECRETS, MAX_VALUE
 
-from . import api
 from .errors import SessionError
 from .keeper_link import Change
 from .manager import PersistentTerminalManager
@@ -32,7 +32,7 @@ NEW_SECONDS = 5.0
 _VARIABLE = re.compile(r"(?!PTH_|JUPYTERHUB_|LD_)[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
-class Delivery(api.Body):
+class Delivery(Body):
     """The body of a PUT: values in base64."""
 
     version: str = Field(max_length=64, pattern=r"^[\x21-\x7e]*$")

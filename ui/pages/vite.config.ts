@@ -1,45 +1,44 @@
-// Each *.html here is a page with an entry of its own; all land in share/persistent-terminal-hub/pages/.
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { readdirSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+
 import { defineConfig, type Plugin } from 'vite';
 
 const here = import.meta.dirname;
-const out = resolve(here, '../../share/persistent-terminal-hub/pages');
+/** Every HTML file here is a page with an entry of its own. */
+const pages = readdirSync(here).filter(name => name.endsWith('.html'));
 
-/** Beside each asset its compressed form, which the servers send as it is. */
-function compressed(): Plugin {
+/** Beside each script and style what the server sends in its place to a browser that takes it compressed. */
+function gzipped(): Plugin {
   return {
-    name: 'compressed',
+    name: 'gzipped',
     apply: 'build',
-    closeBundle() {
-      const folder = join(out, 'assets');
-      for (const name of readdirSync(folder).filter(each => /\.(js|css|svg)$/.test(each))) {
-        writeFileSync(join(folder, `${name}.gz`), gzipSync(readFileSync(join(folder, name)), { level: 9 }));
-      }
+    async writeBundle({ dir }, bundle) {
+      const written = Object.values(bundle)
+        .filter(({ fileName }) => /\.(?:js|css|svg)$/.test(fileName))
+        .map(file => {
+          const content = file.type === 'chunk' ? file.code : file.source;
+          return writeFile(join(dir ?? '', `${file.fileName}.gz`), gzipSync(content, { level: 9 }));
+        });
+      await Promise.all(written);
     }
   };
 }
 
+/** Addresses in a page are relative, so that it works below any base URL. */
 export default defineConfig({
-  root: here,
-  // Addresses are relative to the page: it works below any base URL, served by whichever server.
   base: './',
   publicDir: false,
-  plugins: [compressed()],
+  plugins: [gzipped()],
   build: {
-    outDir: out,
+    outDir: '../../share/persistent-terminal-hub/pages',
     emptyOutDir: true,
     target: 'es2022',
-    // A strict Content-Security-Policy allows neither inline scripts nor data: addresses.
+    // The pages' Content-Security-Policy lets nothing run that stands in an address or in a page.
     assetsInlineLimit: 0,
+    chunkSizeWarningLimit: 1000,
     modulePreload: { polyfill: false },
-    rolldownOptions: {
-      input: Object.fromEntries(
-        readdirSync(here)
-          .filter(name => name.endsWith('.html'))
-          .map(name => [name.slice(0, -5), join(here, name)])
-      )
-    }
+    rolldownOptions: { input: Object.fromEntries(pages.map(name => [name.slice(0, -5), join(here, name)])) }
   }
 });
