@@ -115,13 +115,15 @@ export function Grid<T>(props: Props<T>): ReactNode {
     if (!element || !on || event.target !== on) {
       return;
     }
-    if ((event.key === 'Enter' || event.key === ' ') && onOpen) {
+    const row = rows[current];
+    if ((event.key === 'Enter' || event.key === ' ') && onOpen && row) {
       event.preventDefault();
-      onOpen(rows[current]!);
+      onOpen(row);
       return;
     }
     const to = moved(event.key, current, rows.length, Math.max(1, Math.floor(height / rowHeight) - 2));
-    if (to === null) {
+    const next = to === null ? undefined : rows[to];
+    if (to === null || !next) {
       return;
     }
     event.preventDefault();
@@ -131,7 +133,7 @@ export function Grid<T>(props: Props<T>): ReactNode {
       setTop(scroll);
     }
     focusing.current = true;
-    setActive(keyOf(rows[to]!));
+    setActive(keyOf(next));
   };
 
   const widths = columns.map(column => column.width).join(' ');

@@ -17,8 +17,10 @@ const RANGES = [
   { title: 'Year', seconds: 365 * 24 * HOUR, resolution: 'day' }
 ] as const;
 const WIDTHS = { minute: 60, '10min': 600, hour: HOUR, day: 24 * HOUR };
-const MEASURES: readonly { id: Measure; title: string; text: (value: number) => string }[] = [
-  { id: 'cpuSeconds', title: 'CPU', text: span },
+type Shown = { id: Measure; title: string; text: (value: number) => string };
+const CPU: Shown = { id: 'cpuSeconds', title: 'CPU', text: span };
+const MEASURES: readonly Shown[] = [
+  CPU,
   { id: 'memoryBytes', title: 'Memory', text: bytes },
   { id: 'diskBytes', title: 'Disk', text: bytes },
   { id: 'sentBytes', title: 'Network', text: bytes }
@@ -26,7 +28,7 @@ const MEASURES: readonly { id: Measure; title: string; text: (value: number) => 
 
 export default function Usage({ theme }: { theme: string }): ReactNode {
   const [range, setRange] = useState<(typeof RANGES)[number]>(RANGES[1]);
-  const [measure, setMeasure] = useState(MEASURES[0]!);
+  const [measure, setMeasure] = useState(CPU);
   const [reply, setReply] = useState<Reply | null>(null);
   const [refusal, setRefusal] = useState<Refusal | null>(null);
   const load = useCallback(() => {
@@ -85,7 +87,7 @@ export default function Usage({ theme }: { theme: string }): ReactNode {
         </div>
       </div>
       {reply && !top.length && <p className="soft">Nothing was used in this time.</p>}
-      <ol className="bars">{top.map(each => bar(each, top[0]!.value, measure.text))}</ol>
+      <ol className="bars">{top.map(each => bar(each, top[0]?.value ?? 1, measure.text))}</ol>
     </section>
   );
 }

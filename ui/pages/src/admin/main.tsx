@@ -149,8 +149,11 @@ function Health({ seen }: { seen: Seen }): ReactNode {
 }
 
 start();
-createRoot(document.getElementById('page')!).render(
-  <StrictMode>
-    <Page />
-  </StrictMode>
-);
+const place = document.getElementById('page');
+if (place) {
+  createRoot(place).render(
+    <StrictMode>
+      <Page />
+    </StrictMode>
+  );
+}

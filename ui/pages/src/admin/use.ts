@@ -29,8 +29,9 @@ export function series(
 ): { cpu: Series; memory: Series } {
   const known = new Map(samples.map(sample => [sample.at, sample]));
   const times: number[] = [];
-  if (samples.length) {
-    for (let at = Math.max(Math.ceil(from / width) * width, samples[0]!.at); at + width <= to; at += width) {
+  const [earliest] = samples;
+  if (earliest) {
+    for (let at = Math.max(Math.ceil(from / width) * width, earliest.at); at + width <= to; at += width) {
       times.push(at);
     }
   }

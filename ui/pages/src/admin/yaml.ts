@@ -10,7 +10,7 @@ export function matching(lines: readonly string[], query: string): string[] {
   let inside = -1; // the depth of a key that matched: what is below it belongs to it
   for (const line of lines) {
     const at = depth(line);
-    while (above.length && depth(above[above.length - 1]!) >= at) {
+    while (above.length && depth(above[above.length - 1] ?? '') >= at) {
       above.pop();
     }
     if (inside >= 0 && at <= inside) {
