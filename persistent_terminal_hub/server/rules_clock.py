@@ -359,8 +359,14 @@ class WorkspaceClock:
         """The facts as the API tells them, and the events after number `since`."""
         model = asdict(facts)
         del model["taken"]
+        for session in model["sessions"]:
+            info = self.link.sessions.get(session["id"])
+            # For people: no rule asks what it is called.
+            session["program"] = (info.foreground_name if info is not None and info.busy else None) or ""
+        lock = self.link.lock
         return {
             **model,
+            "locked_since": lock.since if lock is not None and lock.locked else None,
             "rulesHash": rules_file.rules_hash(self.rules),
             "events": [event for event in self.events if event["seq"] > since],
         }
