@@ -23,6 +23,8 @@ SHOWN = 4
 #: Ends that lie closer together than this, in seconds, are told as one.
 TOGETHER = 60.0
 KIB = 1024.0
+#: In the foreground of a session, these wait for somebody; anything else is at work.
+SHELLS = frozenset(["ash", "bash", "csh", "dash", "elvish", "fish", "ksh", "mksh", "nu", "pwsh", "sh", "tcsh", "xonsh", "zsh"])
 
 BADGES: dict[State, str] = {
     "making": "Being made",
@@ -37,7 +39,7 @@ BADGES: dict[State, str] = {
 
 SENTENCES: dict[State, str] = {
     "making": "It is being made.",
-    "running": "It runs, and so do its terminals, whether or not you look at them.",
+    "running": "",  # the page says once, above all cards, what that means
     "silent": "It runs but is not answering at the moment. It is left alone, and its terminals go on; "
     "opening it works again as soon as it answers. Stopping it ends them.",
     "locked": "Its terminals go on, and nothing of them is shown until you log in again.",
@@ -99,6 +101,8 @@ class SessionLine:
     name: str
     state: Literal["busy", "active", "dormant"]
     text: str
+    #: Something but a shell runs in it.
+    at_work: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +153,8 @@ class Card:
 
     @property
     def ends(self) -> tuple[SessionLine, ...]:
-        """What a stop would end that somebody may miss: sessions at work."""
-        return tuple(session for session in self.sessions if session.state == "busy")
+        """What a stop would end that somebody may miss."""
+        return tuple(session for session in self.sessions if session.at_work)
 
     @property
     def busy_with(self) -> bool:
@@ -223,7 +227,7 @@ def _activity(known: Known, told: Told | None) -> str:
     if told is not None and known.phase == "running":
         facts = told.facts
         if facts.since_presence < 60:
-            return "You are there now."
+            return "" if facts.locked else "You are there now."
         return f"You were last there {about(facts.since_presence)} ago."
     if known.phase == "new" or known.idle is None:
         return ""
@@ -239,14 +243,14 @@ def in_order(sessions: Sequence[SessionFacts]) -> list[SessionFacts]:
 
 
 def _line(session: SessionFacts, programs: Mapping[str, str]) -> SessionLine:
+    program = programs.get(session.id, "")
     if session.busy:
-        program = programs.get(session.id) or "a program"
-        return SessionLine(
-            session.id, session.name, "busy", f"busy with {program} for {about(session.busy_for)}"
-        )
-    if session.attached:
-        return SessionLine(session.id, session.name, "active", "active")
-    return SessionLine(session.id, session.name, "dormant", "dormant")
+        text = f"busy with {program or 'a program'} for {about(session.busy_for)}"
+        return SessionLine(session.id, session.name, "busy", text, True)
+    state: Literal["active", "dormant"] = "active" if session.attached else "dormant"
+    # A session that is one program, no shell's child, is never "busy".
+    own = bool(program) and program.lstrip("-") not in SHELLS
+    return SessionLine(session.id, session.name, state, f"{state}, runs {program}" if own else state, own)
 
 
 def summary(lines: Sequence[SessionLine]) -> str:

@@ -361,8 +361,8 @@ class WorkspaceClock:
         del model["taken"]
         for session in model["sessions"]:
             info = self.link.sessions.get(session["id"])
-            # For people: no rule asks what it is called.
-            session["program"] = (info.foreground_name if info is not None and info.busy else None) or ""
+            # For people: no rule asks what runs in the foreground.
+            session["program"] = (info.foreground_name if info is not None else None) or ""
         lock = self.link.lock
         return {
             **model,
