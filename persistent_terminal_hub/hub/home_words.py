@@ -24,7 +24,24 @@ SHOWN = 4
 TOGETHER = 60.0
 KIB = 1024.0
 #: In the foreground of a session, these wait for somebody; anything else is at work.
-SHELLS = frozenset(["ash", "bash", "csh", "dash", "elvish", "fish", "ksh", "mksh", "nu", "pwsh", "sh", "tcsh", "xonsh", "zsh"])
+SHELLS = frozenset(
+    (
+        "ash",
+        "bash",
+        "csh",
+        "dash",
+        "elvish",
+        "fish",
+        "ksh",
+        "mksh",
+        "nu",
+        "pwsh",
+        "sh",
+        "tcsh",
+        "xonsh",
+        "zsh",
+    )
+)
 
 BADGES: dict[State, str] = {
     "making": "Being made",
