@@ -172,7 +172,8 @@ class HomeActions:
         taken = set(user.orm_user.orm_spawners)
         wish = new_workspace.read(fields, taken, self.limits, self._parts.makings.possible)
         if isinstance(wish, Form):
-            return Outcome("Nothing was made: see what the form says.", 422, form=wish)
+            # All of them here, too: a field that this hub does not offer has no place in the form.
+            return Outcome(f"Nothing was made. {' '.join(wish.errors.values())}", 422, form=wish)
         filled = Form({**fields, "name": wish.name})
         most = await handler.get_current_user_named_server_limit()
         if most > 0 and len(taken - {""}) >= most:

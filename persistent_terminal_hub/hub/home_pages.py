@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.slugs import is_valid_safe_slug
 from jupyterhub.user import User
@@ -127,8 +128,9 @@ class HomePage(HomeBase):
         )
 
 
-class HomeApi(HomeBase):
-    """`GET persistent-terminals/api/home`: the own workspaces, as words."""
+class HomeApi(HomeBase, APIHandler):
+    """`GET persistent-terminals/api/home`: the own workspaces, as words. As an API it also takes tokens, and
+    asks for the XSRF token with a cookie."""
 
     async def get(self) -> None:
         """JSON; with `Accept: text/html` the cards of the page."""
@@ -140,6 +142,7 @@ class HomeApi(HomeBase):
         cards = await self.cards(user, API_PATIENCE)
         self.set_header("Cache-Control", "no-store")
         if "text/html" in self.request.headers.get("Accept", ""):
+            self.set_header("Content-Type", "text/html; charset=utf-8")
             self.finish(await self.fragment(cards))
             return
         self.set_header("Content-Type", "application/json")

@@ -249,6 +249,38 @@ def test_a_clone_that_fails_leaves_nothing(alice: Person, repository: str, path:
     assert alice.status("alice~bad") == "gone"
 
 
+def test_the_home_page_has_a_workspace_made_with_a_repository(
+    stack: Stack, alice: Person, repository: str
+) -> None:
+    session = stack.login("alice")
+
+    def cards() -> dict[str, Any]:
+        found = requests.get(
+            f"{stack.url}/hub/persistent-terminals/api/home",
+            headers={"Authorization": f"token {alice.token}"}, timeout=30,
+        )  # fmt: skip
+        return {card["name"]: card for card in found.json()["workspaces"]}
+
+    def ask(name: str, url: str) -> requests.Response:
+        fields = {"action": "new", "name": name, "title": "The paper", "url": url, "install": "yes"}
+        return stack.post(session, "/hub/home", fields)
+
+    assert ask("paper", repository).ok
+    assert cards()["paper"]["badge"] == "Being made" and cards()["paper"]["actions"] == []
+    wait_for(lambda: cards()["paper"]["known"] == "told", 90, "the workspace is made")
+    wait_for(lambda: "setup" in str(cards()["paper"]["sessions"]), 20, "its installation is seen")
+    assert execute(alice, "alice~paper", "cat repo/README").json()["stdout"] == "read me\n"
+    assert "already" in ask("paper", repository).text
+    # What cannot be cloned is taken back, and the page says why.
+    assert ask("bad", repository.replace("repo.git", "nothing.git")).ok
+    failed = wait_for(lambda: cards().get("bad", {}).get("failed"), 90, "the failure is told")
+    assert "clone" in str(failed) or "repository" in str(failed), failed
+    assert alice.status("alice~bad") == "gone"
+    assert stack.post(session, "/hub/home", {"action": "dismiss", "workspace": "bad"}).ok
+    assert "bad" not in cards()
+    assert alice.operation(alice.ask("DELETE", "workspaces/alice~paper"))["state"] == "done"
+
+
 # -- audit -------------------------------------------------------------------------------------------------
 def test_everything_is_written_down_once(stack: Stack, alice: Person, admin: Person, lab: str) -> None:
     secret = f"marker-{uuid.uuid4().hex}"

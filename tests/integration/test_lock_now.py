@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -205,9 +206,12 @@ def test_home_shows_the_own_workspaces_and_what_runs_in_them(admin: Browser, eri
         assert "end" in card["expiry"]
         page = erin.open("hub/home")
         assert "canary-job" in page.text and 'action="/pre-fix/hub/home"' in page.text
+        xsrf = re.search(r'name="_xsrf" value="([^"]+)"', page.text)
+        assert xsrf
         fragment = erin.get(
-            erin.serve.url + "hub/persistent-terminals/api/home", headers={"Accept": "text/html"}, timeout=30
-        )
+            erin.serve.url + "hub/persistent-terminals/api/home",
+            headers={"Accept": "text/html", "X-XSRFToken": xsrf[1]}, timeout=30,
+        )  # fmt: skip
         assert "canary-job" in fragment.text and "<html" not in fragment.text
         assert "canary-job" not in str(cards(admin)) and "canary-job" not in admin.open("hub/home").text
         # What is locked is not told, neither by the page nor by the route.
