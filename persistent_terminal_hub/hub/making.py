@@ -11,10 +11,11 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from jupyterhub import orm
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
@@ -56,6 +57,7 @@ class Making:
     title: str
     operation: str
     token: str
+    revoke: Callable[[], None]
     words: str = WORDS["waiting"]
     failed: str = ""
     asked: float = float("-inf")
@@ -88,14 +90,19 @@ class Makings:
         options = dict(wish.options)
         resources = {name: options.pop(name) for name in ("cpu", "memory", "pids") if name in options}
         body |= options | ({"resources": resources} if resources else {})
-        answer = await self._ask("POST", "workspaces/clone", token, body)
+        making = Making(wish.title, "", token, lambda: _revoke(user.db, token))
         try:
-            operation = str(answer["operation"]["id"])
+            answer = await self._ask("POST", "workspaces/clone", token, body)
+            making.operation = str(answer["operation"]["id"])
+        except MakingRefused:
+            making.revoke()
+            raise
         except (KeyError, TypeError):
+            making.revoke()
             raise MakingRefused(
                 503, "The control service answered something else; its log says what."
             ) from None
-        self._of[user.name, wish.name] = Making(wish.title, operation, token)
+        self._of[user.name, wish.name] = making
 
     async def of(self, user: str) -> dict[str, Making]:
         """What is under way for a person, by name, as of now."""
@@ -125,6 +132,8 @@ class Makings:
                 self._of.pop((user, name), None)
             return  # else the service is away, and the last words stand
         state = str(found.get("state"))
+        if state in ("done", "cancelled", "failed"):
+            making.revoke()
         if state in ("done", "cancelled"):
             self._of.pop((user, name), None)
         elif state == "failed":
@@ -152,6 +161,14 @@ class Makings:
         except (OSError, ValueError):
             raise MakingRefused(503, _AWAY) from None
         return answer if isinstance(answer, dict) else {}
+
+
+def _revoke(db: Any, token: str) -> None:
+    """What it was for is done."""
+    found = orm.APIToken.find(db, token)
+    if found is not None:
+        db.delete(found)
+        db.commit()
 
 
 _AWAY: Final = (

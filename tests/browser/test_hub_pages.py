@@ -1,4 +1,4 @@
-"""The hub's pages in real Chromium: sessions appear, lock, stop with the names of what ends, a new workspace."""
+"""The hub's pages in real Chromium: sessions appear, lock, a stop that names what ends, a new workspace."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_home_from_start_to_stop(stack: Stack, browser: Browser) -> None:
     for number in range(12):
         ada.session(token, name=f"spare-{number:02}")
     ada.page.locator("#ask-stop-_").focus()
-    ada.card().get_by_text("13 sessions").wait_for(timeout=20_000)
+    ada.card().get_by_text("13 sessions:").wait_for(timeout=20_000)
     assert ada.page.evaluate("document.activeElement.id") == "ask-stop-_", "the refresh took the focus away"
     # Work comes first, the rest is folded away, and stays unfolded.
     first = ada.card().locator(".pth-session").first

@@ -278,6 +278,8 @@ def test_the_home_page_has_a_workspace_made_with_a_repository(
     assert alice.status("alice~bad") == "gone"
     assert stack.post(session, "/hub/home", {"action": "dismiss", "workspace": "bad"}).ok
     assert "bad" not in cards()
+    tokens = stack.api(session, "GET", "/users/alice/tokens").json()["api_tokens"]
+    assert not [each for each in tokens if each["note"].startswith("Makes the workspace")]
     assert alice.operation(alice.ask("DELETE", "workspaces/alice~paper"))["state"] == "done"
 
 
