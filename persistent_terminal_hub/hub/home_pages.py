@@ -31,7 +31,7 @@ PAGE_PATIENCE: Final = 0.4
 #: How long the script's question waits.
 API_PATIENCE: Final = 2.5
 #: What the page loads from us, by its name below persistent-terminals/static/.
-FILES: Final = {"home.js": "text/javascript", "home.css": "text/css", "spawn-pending.js": "text/javascript"}
+FILES: Final = {"home.js": "text/javascript", "pages.css": "text/css", "spawn-pending.js": "text/javascript"}
 
 
 class HomeBase(HonestStop, BaseHandler):

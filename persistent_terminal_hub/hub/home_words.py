@@ -201,7 +201,7 @@ def card(known: Known, told: Told | None, rules: Rules, now: float, *, asked: bo
         text = "Its sessions are not known at the moment." if silent else "Asking for its sessions…"
         return replace(base, known="silent" if silent else "asking", summary=text)
     facts = told.facts
-    lines = tuple(_line(session, told.programs) for session in in_order(facts.sessions))
+    lines = lines_of(facts.sessions, told.programs)
     base = replace(base, summary=summary(lines), meters=meters(told.usage))
     if facts.locked:
         since = told.locked_since
@@ -254,9 +254,17 @@ def _activity(known: Known, told: Told | None) -> str:
 # ---- sessions
 
 
-def in_order(sessions: Sequence[SessionFacts]) -> list[SessionFacts]:
+def lines_of(sessions: Sequence[SessionFacts], programs: Mapping[str, str]) -> tuple[SessionLine, ...]:
     """Those at work first, the longest first; then those that somebody looks at; then by name."""
-    return sorted(sessions, key=lambda s: (not s.busy, -s.busy_for, not s.attached, s.name, s.id))
+    lines = ((session, _line(session, programs)) for session in sessions)
+    ordered = sorted(
+        lines,
+        key=lambda each: (
+            not each[0].busy, -each[0].busy_for, not each[1].at_work, not each[0].attached,
+            each[0].name, each[0].id,
+        ),
+    )  # fmt: skip
+    return tuple(line for _, line in ordered)
 
 
 def _line(session: SessionFacts, programs: Mapping[str, str]) -> SessionLine:

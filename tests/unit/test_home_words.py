@@ -85,8 +85,8 @@ def test_sessions_at_work_come_first_and_are_what_a_stop_would_end() -> None:
     assert [(line.name, line.text) for line in found.sessions] == [
         ("train", "busy with python for 3 h 2 min"),
         ("short", "busy with a program for less than a minute"),
-        ("shell", "active"),
         ("serve", "dormant, runs vllm"),
+        ("shell", "active"),
         ("zeta", "dormant"),
     ]
     assert found.summary == "5 sessions: 2 busy, 1 active, 2 dormant."
