@@ -153,7 +153,8 @@
     // A stop takes seconds: the card says meanwhile how far it is.
     const early = setTimeout(refresh, 400);
     try {
-      const answer = await fetch(form.action, {
+      // Not form.action: that is the field of this name.
+      const answer = await fetch(form.getAttribute("action"), {
         method: "POST",
         body: new URLSearchParams(new FormData(form)),
         headers: { Accept: "application/json" },
