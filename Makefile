@@ -14,8 +14,8 @@ endif
 
 # Arguments for what is started: make run ARGS="--config my.yaml", make test ARGS="-k keeper -x"
 ARGS ?=
-# Test files that run side by side (many of them mostly wait). One after the other: make test WORKERS=0
-WORKERS ?= 2
+# Test files that run side by side (they mostly wait; the slowest folders come first). One after the other: make test WORKERS=0
+WORKERS ?= 3
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,7 +48,7 @@ run: serve-ready ## install everything, then serve (ARGS="--config FILE")
 test: install-test serve-ready test-tools ## install everything, then run all tests (ARGS="-k NAME")
 	@exec env PTH_TEST_PROXY_BIN=$(CURDIR)/$(VENV)/lib/pth-node/node_modules/.bin/configurable-http-proxy \
 	    PTH_TEST_NODE_MODULES=$(CURDIR)/$(VENV)/lib/pth-node-test/node_modules \
-	    $(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	    $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: install-test proxy ## measure against the peers, under six minutes (ARGS="--quick", "--only bulk")
 	@exec env PTH_TEST_PROXY_BIN=$(CURDIR)/$(VENV)/lib/pth-node/node_modules/.bin/configurable-http-proxy \

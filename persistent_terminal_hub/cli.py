@@ -12,6 +12,7 @@ from typing import Literal, NoReturn
 import click
 
 from persistent_terminal_hub import __version__
+from persistent_terminal_hub.client import hub_sessions_cli, reports_cli, user_secrets_cli, workspace_cli
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -172,14 +173,14 @@ def keep_alive(pid: int | None, duration: str | None, session: str | None, stop:
 
 @main.group("secrets")
 def secrets_group() -> None:
-    """Look after the keys that seal people's secrets."""
+    """Your secrets: list, set and delete them; for administrators, the keys that seal everybody's."""
 
 
 @secrets_group.command("rotate-key")
 @click.option("--config", type=click.Path(path_type=Path), help="Settings file; else what PTH_CONFIG names.")
 @click.option("--forget-old", is_flag=True, help="Remove older keys that seal nothing any more.")
 def rotate_secrets_key(config: Path | None, forget_old: bool) -> None:
-    """Add a sealing key and put every secret under it. The service may go on meanwhile."""
+    """Administrators: add a sealing key and put every secret under it. The service may go on meanwhile."""
     from persistent_terminal_hub.control.secrets_command import rotate_key
 
     raise SystemExit(rotate_key(config, forget_old))
@@ -248,6 +249,14 @@ def settings_reference() -> None:
     from persistent_terminal_hub.config.text import reference_page
 
     click.echo(reference_page(), nl=False)
+
+
+main.add_command(workspace_cli.workspace)
+main.add_command(hub_sessions_cli.sessions)
+main.add_command(reports_cli.usage)
+audit.add_command(reports_cli.audit_list)
+for _command in user_secrets_cli.COMMANDS:
+    secrets_group.add_command(_command)
 
 
 def _fail(problems: tuple[str, ...] | list[str]) -> NoReturn:

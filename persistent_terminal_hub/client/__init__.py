@@ -1,6 +1,7 @@
 """The SDK: sessions of a workspace from Python, and from a terminal (`persistent-terminal-hub attach`).
 
 `find_workspace` and `Workspace.attach` are async; `persistent_terminal_hub.client.sync` has the same without.
+`find_control_service` leads to workspaces, operations, secrets, usage; without async: `client.control_sync`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from .errors import (
     NoSuchSession,
     NoSuchWorkspace,
     NotConfigured,
+    NotFound,
     NotYours,
+    OperationFailed,
     Refused,
     SessionEnded,
     SignInAgain,
@@ -25,12 +28,14 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .api import Hub, SessionInfo, Workspace, WorkspaceInfo, find_workspace
+    from .control_service import ControlService, find_control_service
     from .received import Chunk
     from .session import Attachment, Found
 
 _LAZY = {
-    "Attachment": "session", "Chunk": "received", "Found": "session", "Hub": "api", "SessionInfo": "api",
-    "Workspace": "api", "WorkspaceInfo": "api", "find_workspace": "api",
+    "Attachment": "session", "Chunk": "received", "ControlService": "control_service", "Found": "session",
+    "Hub": "api", "SessionInfo": "api", "Workspace": "api", "WorkspaceInfo": "api",
+    "find_control_service": "control_service", "find_workspace": "api",
 }  # fmt: skip
 
 
@@ -48,13 +53,16 @@ __all__ = [
     "Chunk",
     "ClientError",
     "Conflict",
+    "ControlService",
     "Found",
     "Hub",
     "InputLost",
     "NoSuchSession",
     "NoSuchWorkspace",
     "NotConfigured",
+    "NotFound",
     "NotYours",
+    "OperationFailed",
     "Refused",
     "SessionEnded",
     "SessionInfo",
@@ -64,5 +72,6 @@ __all__ = [
     "Workspace",
     "WorkspaceInfo",
     "WorkspaceLocked",
+    "find_control_service",
     "find_workspace",
 ]

@@ -63,7 +63,13 @@ class WorkspaceInfo:
 class _Http:
     """Requests to one place, with its token and errors that are sentences."""
 
-    def __init__(self, place: Place, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        place: Place,
+        tls: ssl.SSLContext | None = None,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self.place = place
         # The machine's own store of authorities (and SSL_CERT_FILE), because intranets have their own.
         self.tls = tls or (ssl.create_default_context() if place.url.startswith("https:") else None)
@@ -75,6 +81,7 @@ class _Http:
             follow_redirects=False,
             trust_env=not place.local,
             verify=True if self.tls is None else self.tls,
+            transport=transport,
         )
 
     async def aclose(self) -> None:

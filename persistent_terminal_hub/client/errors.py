@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from persistent_terminal_hub.protocol.codes import Code
-from persistent_terminal_hub.protocol.messages import Exit
+
+if TYPE_CHECKING:
+    from persistent_terminal_hub.protocol.messages import Exit
 
 
 class ClientError(Exception):
@@ -45,11 +47,15 @@ class NotYours(ClientError):
     )
 
 
-class NoSuchSession(ClientError):
+class NotFound(ClientError):
+    """404: there is nothing of this name that the token may see."""
+
+
+class NoSuchSession(NotFound):
     """404 and 4404: there is no session of this name or id."""
 
 
-class NoSuchWorkspace(ClientError):
+class NoSuchWorkspace(NotFound):
     """The hub knows no such workspace, or it does not run."""
 
 
@@ -72,11 +78,19 @@ class TakenOver(ClientError):
 
 
 class Conflict(ClientError):
-    """409: a running session has this name."""
+    """409: not now. The name is taken, it runs, it does not run, or something else is under way."""
 
 
 class Refused(ClientError):
     """The request cannot be done as it was made: 400, 413, 422, 429, or the protocol was broken."""
+
+
+class OperationFailed(ClientError):
+    """What was asked for was begun and did not succeed; `state` is "failed" or "cancelled"."""
+
+    def __init__(self, message: str, hint: str = "", state: str = "failed") -> None:
+        super().__init__(message, hint)
+        self.state = state
 
 
 class InputLost(ClientError):

@@ -19,8 +19,9 @@ from persistent_terminal_hub.control.workspace_models import OperationModel
 
 #: Seconds between two looks for new lines.
 LOOK = 0.3
-#: Seconds after which something is sent in any case, so that nobody between takes the line for dead.
-QUIET = 15.0
+#: Seconds after which something is sent in any case, so that nobody between takes the line for dead, and
+#: that a client finds out soon when we are: the proxy does not pass on that a service was killed.
+QUIET = 5.0
 #: Seconds that one stream lasts; the client comes back with the last number it saw.
 LONGEST = 3600.0
 

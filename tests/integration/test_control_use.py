@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +18,9 @@ import pytest
 import requests
 from websockets.sync.client import connect
 
+from persistent_terminal_hub.client.control_sync import ControlService
 from tests.integration.control_fixtures import Person, kill_control
+from tests.support.relay import Relay
 from tests.support.stack import Stack, free_ports, wait_for
 
 pytest_plugins = ["control_fixtures"]
@@ -281,6 +286,131 @@ def test_the_home_page_has_a_workspace_made_with_a_repository(
     tokens = stack.api(session, "GET", "/users/alice/tokens").json()["api_tokens"]
     assert not [each for each in tokens if each["note"].startswith("Makes the workspace")]
     assert alice.operation(alice.ask("DELETE", "workspaces/alice~paper"))["state"] == "done"
+
+
+# -- the command line --------------------------------------------------------------------------------------
+def _command(person: Person, hub: str = "") -> tuple[list[str], dict[str, str]]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PTH_", "JUPYTERHUB_"))}
+    env |= {"PTH_TOKEN": person.token, "PTH_HUB_URL": hub or person.stack.url}
+    return [sys.executable, "-c", "from persistent_terminal_hub.cli import main; main()"], env
+
+
+def command(person: Person, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run `persistent-terminal-hub` as a person with a token."""
+    program, env = _command(person)
+    return subprocess.run(
+        [*program, *arguments], env=env, input=stdin, capture_output=True, timeout=90, check=False
+    )
+
+
+async def test_a_workspace_by_the_command_line(alice: Person, repository: str) -> None:
+    """From a clone whose events are cut to its deletion."""
+    async with Relay(int(alice.stack.url.rpartition(":")[2])) as relay:
+        program, env = _command(alice, f"http://127.0.0.1:{relay.port}")
+        process = await asyncio.create_subprocess_exec(
+            *program, "workspace", "clone", repository, "cli", "--depth", "1", env=env,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        said = []
+        async for line in process.stderr:
+            said.append(line.decode())
+            relay.cut()  # after each line that comes through
+        assert await process.wait() == 0, said
+        out = (await process.stdout.read()).decode()
+    assert out.startswith("alice/cli was created: http") and "The repository is in " in out
+    assert relay.connections > 2 and all(line.startswith("[") for line in said), said
+    assert said[-1] == "[100 %] Done.\n" and len(set(said)) == len(said) >= 4, said
+
+    listed = command(alice, "workspace", "list").stdout.decode().splitlines()
+    assert any(line.split()[:2] == ["alice/cli", "running"] for line in listed), listed
+    data = b"\x00\xff in\n"
+    ran = command(alice, "workspace", "exec", "cli", "sh", "-c", "cat; echo err >&2; exit 3", stdin=data)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (3, data, b"err\n")
+    shell = ("sh", "-c", "cat README; echo $X")
+    ran = command(alice, "workspace", "exec", "-C", "repo", "-e", "X=a b", "cli", "--", *shell)
+    assert (ran.returncode, ran.stdout) == (0, b"read me\na b\n"), ran.stderr
+    late = command(alice, "workspace", "exec", "-t", "1", "cli", "sleep", "60")
+    assert late.returncode == 124 and b"time limit" in late.stderr
+    gone = command(alice, "workspace", "exec", "-C", "none", "cli", "true")
+    assert gone.returncode == 125 and gone.stderr.startswith(b"error: There is no folder"), gone.stderr
+    assert command(alice, "workspace", "logs", "cli", "-n", "5").stdout.count(b"\n") in range(1, 6)
+    stats = json.loads(command(alice, "workspace", "stats", "cli", "--json").stdout)
+    assert stats["cpuSeconds"] > 0
+    assert b"CPU" in command(alice, "workspace", "stats", "cli").stdout
+
+    made = command(alice, "sessions", "create", "cli", "job", "--", "sleep", "1000")
+    assert made.stdout == b"It runs: persistent-terminal-hub attach alice/cli:job\n", made.stderr
+    assert b"alice/cli:job" in command(alice, "sessions", "list", "cli").stdout
+    asked = command(alice, "workspace", "delete", "cli")
+    assert asked.returncode == 2 and b"Running sessions that end with it: job." in asked.stderr
+    assert command(alice, "sessions", "end", "cli:job").returncode == 0
+    stopped = command(alice, "workspace", "stop", "cli")
+    assert (stopped.returncode, stopped.stdout) == (0, b"alice/cli is stopped.\n"), stopped.stderr
+    assert command(alice, "workspace", "exec", "cli", "true").returncode == 125
+    changed = command(alice, "workspace", "set", "cli", "--display-name", "Käse", "-e", "A=1", "--json")
+    assert json.loads(changed.stdout)["displayName"] == "Käse", changed.stderr
+    assert command(alice, "workspace", "restart", "cli").returncode == 0
+    assert command(alice, "workspace", "exec", "cli", "cat", "repo/README").stdout == b"read me\n"
+    deleted = command(alice, "workspace", "delete", "cli", "--yes")
+    assert (deleted.returncode, deleted.stdout) == (0, b"alice/cli is deleted.\n"), deleted.stderr
+    assert command(alice, "workspace", "show", "cli").returncode == 3
+
+
+def test_an_interrupted_creation_leaves_nothing(alice: Person) -> None:
+    program, env = _command(alice)
+    with subprocess.Popen(
+        [*program, "workspace", "create", "brief"], env=env, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(60) == 130, first + rest
+    assert "is being cancelled" in rest and rest.endswith("It is cancelled; nothing is left of it.\n"), rest
+    assert alice.status("alice~brief") == "gone"
+
+
+def test_what_the_command_line_is_refused(bob: Person, olga: Person, lab: str) -> None:
+    for person, arguments, status in (
+        (bob, ("workspace", "delete", "alice/lab", "--yes"), 3),
+        (bob, ("workspace", "exec", "alice/lab", "true"), 125),
+        (bob, ("workspace", "create", "LAB"), 1),
+        (olga, ("workspace", "delete", "alice/lab", "--yes"), 4),
+    ):
+        done = command(person, *arguments)
+        lines = done.stderr.decode().splitlines()
+        assert (done.returncode, done.stdout) == (status, b""), (arguments, lines)
+        assert len(lines) == 1 and lines[0].startswith("error: ") and lines[0].endswith("."), lines
+
+
+def test_reports_and_secrets_by_the_command_line(alice: Person, admin: Person, lab: str) -> None:
+    assert command(alice, "secrets", "set", "CLI_SECRET", "--workspace", "lab", stdin=b"v\n").returncode == 0
+    listed = json.loads(command(alice, "secrets", "list", "--json").stdout)
+    assert [(s["name"], s["workspace"]) for s in listed if s["name"] == "CLI_SECRET"] == [
+        ("CLI_SECRET", "alice~lab")
+    ]
+    assert command(alice, "secrets", "delete", "CLI_SECRET", "--workspace", "lab").returncode == 0
+    assert json.loads(command(alice, "usage", "--json").stdout)["to"] > 0
+    found = command(admin, "audit", "list", "--who", "alice", "--what", "secret.put").stdout.decode()
+    assert "alice/lab" in found.splitlines()[1]
+
+
+def test_the_client_without_async(alice: Person, lab: str) -> None:
+    with ControlService.at(alice.stack.url, alice.token) as hub:
+        assert hub.me().name == "alice"
+        assert lab in {item.workspace_id for item in hub.workspaces.list(status="running")}
+        pieces: list[tuple[str, bytes]] = []
+        done = hub.workspaces.execute("lab", "echo a; exit 2", on_output=lambda *piece: pieces.append(piece))
+        assert done.exit_code == 2 and pieces == [("stdout", b"a\n")]
+        assert hub.workspaces.execute("lab", ["printf", "b"]).text == "b"
+        change = hub.workspaces.create("quick", start=False)
+        assert change.operation is not None
+        numbers = [line.number for line in hub.operations.follow(change.operation)]
+        assert numbers == list(range(1, len(numbers) + 1))
+        deletion = hub.workspaces.delete("quick").operation
+        assert deletion is not None and hub.operations.wait(deletion).state == "done"
 
 
 # -- audit -------------------------------------------------------------------------------------------------

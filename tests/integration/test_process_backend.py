@@ -59,6 +59,8 @@ def server_of(browser: Browser) -> dict[str, Any]:
 
 
 def start(browser: Browser) -> None:
+    if server_of(browser).get("ready"):
+        return
     assert browser.api("POST", "users/admin/server").status_code in (201, 202)
     assert wait_for(lambda: server_of(browser).get("ready"), 40)
 
@@ -115,8 +117,7 @@ def ok(url: str, headers: dict[str, str]) -> bool:
 
 def test_files_are_private_and_a_stop_ends_everything(hub: Serve) -> None:
     browser = admin_of(hub)
-    if not server_of(browser).get("ready"):
-        start(browser)
+    start(browser)
     assert hub.data.stat().st_mode & 0o777 == 0o700
     runtime = list((hub.data / "run").iterdir())
     for path in runtime:
@@ -135,18 +136,17 @@ def test_files_are_private_and_a_stop_ends_everything(hub: Serve) -> None:
 
 def test_files_are_never_passed_on_with_a_name(hub: Serve) -> None:
     browser = admin_of(hub)
-    if not server_of(browser).get("ready"):
-        start(browser)
+    start(browser)
     refused = browser.api("PATCH", "users/admin", json={"name": "chief"})
     assert refused.status_code == 409
     assert "admin keeps this name, because the files" in refused.json()["message"]
     assert browser.api("GET", "users/admin").ok
-    assert browser.api("POST", "users/dora").status_code == 201
-    assert browser.api("PATCH", "users/dora", json={"name": "eve"}).status_code == 200  # has had none
-    files = hub.data / "workspaces" / workspace_key("eve", "")
+    assert browser.api("POST", "users/quentin").status_code == 201
+    assert browser.api("PATCH", "users/quentin", json={"name": "quincy"}).status_code == 200  # has had none
+    files = hub.data / "workspaces" / workspace_key("quincy", "")
     files.mkdir()
     (files / "diary").write_text("secret")
-    assert browser.api("DELETE", "users/eve").status_code == 204
+    assert browser.api("DELETE", "users/quincy").status_code == 204
     assert not files.exists()
 
 

@@ -22,7 +22,7 @@ import requests
 from tests.support.waiting import free_port, wait_for
 
 from .keeper_fixtures import KeeperProcess
-from .test_server_extension import RESET, TOKEN, Server, server_env
+from .test_server_extension import RESET, TOKEN, Server, Terminal, server_env
 
 # A plain server; without a grammar whose compilation is half of its start (see server/singleuser.py).
 QUICK = (
@@ -203,6 +203,19 @@ def journal(workspace: Workspace, identity: str) -> bytes:
     return data
 
 
+def stopped(terminal: Terminal, line: str, answer: str) -> re.Match[str]:
+    """Ctrl-C, then a line; what answers it.
+
+    One Ctrl-C in twenty hits a shell's loop just between two of its programs and ends nothing: 3 of 60 did in
+    a bash on a plain PTY.
+    """
+    for _ in range(5):
+        terminal.type("\x03" + line)
+        with contextlib.suppress(AssertionError):
+            return terminal.read(answer, 10)
+    raise AssertionError(f"the loop goes on: {terminal.text[-300:]!r}")
+
+
 def test_many_kills_in_a_row(workspace: Workspace) -> None:
     made = workspace.create(name="hit")
     workspace.attach("hit").type("i=0; while :; do i=$((i+1)); echo n=$i.; sleep 0.02; done\r")
@@ -224,9 +237,7 @@ def test_many_kills_in_a_row(workspace: Workspace) -> None:
     shown = workspace.sessions("GET", "/hit")
     assert shown["pid"] == made["pid"]
     terminal = workspace.attach("hit")
-    terminal.type("\x03")
-    terminal.type("echo la''st=$i\r")
-    count = int(terminal.read(r"last=(\d+)\r\n", 60)[1])
+    count = int(stopped(terminal, "echo la''st=$i\r", r"last=(\d+)\r\n")[1])
     numbers = [int(n) for n in re.findall(r"n=(\d+)\.\r\n", terminal.text)]
     assert numbers == list(range(1, len(numbers) + 1)) and count - len(numbers) in (0, 1)
     assert workspace.control.call("stats").header["sessions_attached"] == 1

@@ -63,22 +63,6 @@ def inside(stack: Stack, *command: str) -> str:
     return stack.docker("exec", stack.container("emil"), *command)
 
 
-SERVER_PIDS = (
-    "import glob\n"
-    "for p in glob.glob('/proc/[0-9]*/cmdline'):\n"
-    "  try: c=open(p,'rb').read()\n"
-    "  except OSError: continue\n"
-    "  if b'server.singleuser' in c and b'keeper' not in c: print(p.split('/')[2])"
-)
-
-
-def kill_server(stack: Stack) -> None:
-    """SIGKILL the Jupyter server in the container, if one runs just now."""
-    pids = inside(stack, "python3", "-c", SERVER_PIDS).split()
-    if pids:
-        stack.docker("exec", stack.container("emil"), "kill", "-9", *pids, check=False)
-
-
 async def both_ways(stack: Stack, url: str, name: str, disturb: Callable[[], Awaitable[None]]) -> None:
     """Type and read while `disturb` runs; then both directions must be whole and in order."""
     log = f"/workspace/{name}.log"
@@ -99,6 +83,8 @@ async def both_ways(stack: Stack, url: str, name: str, disturb: Callable[[], Awa
 
             async def write(until: asyncio.Event) -> None:
                 nonlocal typed
+                while not received:  # until it prints, the terminal echoes what is typed
+                    await asyncio.sleep(0.01)
                 while not until.is_set():
                     typed += 1
                     await attachment.send(f"t{typed};")
@@ -127,7 +113,7 @@ async def test_the_server_is_killed_while_a_client_types_and_reads(stack: Stack)
     async def disturb() -> None:
         chance = random.Random(7)
         for _ in range(KILLS):
-            await asyncio.to_thread(kill_server, stack)
+            await asyncio.to_thread(stack.kill_server, "emil")
             await asyncio.sleep(chance.uniform(1, 8))  # also while the next one is still starting
 
     await both_ways(stack, f"{stack.url}/user/emil", "killed", disturb)
@@ -158,7 +144,7 @@ async def test_the_hub_is_away_and_the_server_is_killed(stack: Stack) -> None:
     async def disturb() -> None:
         stack.take_hub_away()
         await asyncio.sleep(AWAY)
-        await asyncio.to_thread(kill_server, stack)
+        await asyncio.to_thread(stack.kill_server, "emil")
         await asyncio.sleep(12)
 
     try:

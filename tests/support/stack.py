@@ -19,6 +19,14 @@ from tests.support.waiting import free_ports, wait_for
 
 PASSWORD = "correct horse battery staple 7"  # every test user's
 
+SERVER_PIDS = (
+    "import glob\n"
+    "for p in glob.glob('/proc/[0-9]*/cmdline'):\n"
+    "  try: c=open(p,'rb').read()\n"
+    "  except OSError: continue\n"
+    "  if b'server.singleuser' in c and b'keeper' not in c: print(p.split('/')[2])"
+)
+
 
 def children(pid: int) -> dict[int, str]:
     """Direct children of a process: pid to command line."""
@@ -188,6 +196,14 @@ class Stack:
         found = self.docker("ps", "-aq", "--no-trunc", *filters).split()
         assert len(found) <= 1, found
         return found[0] if found else ""
+
+    def kill_server(self, user: str) -> None:
+        """SIGKILL the Jupyter server in the user's container, if one runs just now; not the keeper, whose
+        command line names it."""
+        container = self.container(user)
+        pids = self.docker("exec", container, "python3", "-c", SERVER_PIDS).split()
+        if pids:
+            self.docker("exec", container, "kill", "-9", *pids, check=False)
 
     def remove_everything(self) -> None:
         """Remove all containers, networks and volumes with this installation's label."""
