@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from websockets.sync.client import connect
 from persistent_terminal_hub.client.control_sync import ControlService
 from tests.integration.control_fixtures import Person, kill_control
 from tests.support.relay import Relay
-from tests.support.stack import Stack, free_ports, wait_for
+from tests.support.stack import Stack, wait_for
 
 pytest_plugins = ["control_fixtures"]
 
@@ -201,34 +200,6 @@ def test_logs(alice: Person, lab: str) -> None:
 
 
 # -- clone -------------------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A git:// URL of a repository with two files."""
-    base = tmp_path_factory.mktemp("git")
-    work, port = base / "work", free_ports(1)[0]
-    work.mkdir()
-    (work / "README").write_text("read me\n")
-    (work / "package.json").write_text("{}")
-
-    def git(*args: str, cwd: Path = work) -> None:
-        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
-        subprocess.run(["git", *identity, *args], cwd=cwd, check=True, capture_output=True)
-
-    git("init")
-    git("add", ".")
-    git("commit", "-m", "first")
-    git("clone", "--bare", str(work), str(base / "repo.git"), cwd=base)
-    daemon = subprocess.Popen(
-        ["git", "daemon", "--reuseaddr", "--export-all", "--listen=127.0.0.1", f"--port={port}",
-         f"--base-path={base}", str(base)], stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        yield f"git://127.0.0.1:{port}/repo.git"
-    finally:
-        daemon.terminate()
-        daemon.wait()
-
-
 def test_clone(stack: Stack, alice: Person, repository: str) -> None:
     body = {"name": "code", "source": {"url": repository, "depth": 1, "branch": "main", "install": True}}
     begun = alice.ask("POST", "workspaces/clone", body)
@@ -252,40 +223,6 @@ def test_a_clone_that_fails_leaves_nothing(alice: Person, repository: str, path:
     done = alice.operation(alice.ask("POST", "workspaces/clone", {"name": "bad", "source": {"url": url}}))
     assert done["state"] == "failed" and done["error"], done
     assert alice.status("alice~bad") == "gone"
-
-
-def test_the_home_page_has_a_workspace_made_with_a_repository(
-    stack: Stack, alice: Person, repository: str
-) -> None:
-    session = stack.login("alice")
-
-    def cards() -> dict[str, Any]:
-        found = requests.get(
-            f"{stack.url}/hub/persistent-terminals/api/home",
-            headers={"Authorization": f"token {alice.token}"}, timeout=30,
-        )  # fmt: skip
-        return {card["name"]: card for card in found.json()["workspaces"]}
-
-    def ask(name: str, url: str) -> requests.Response:
-        fields = {"action": "new", "name": name, "title": "The paper", "url": url, "install": "yes"}
-        return stack.post(session, "/hub/home", fields)
-
-    assert ask("paper", repository).ok
-    assert cards()["paper"]["badge"] == "Being made" and cards()["paper"]["actions"] == []
-    wait_for(lambda: cards()["paper"]["known"] == "told", 90, "the workspace is made")
-    wait_for(lambda: "setup" in str(cards()["paper"]["sessions"]), 20, "its installation is seen")
-    assert execute(alice, "alice~paper", "cat repo/README").json()["stdout"] == "read me\n"
-    assert "already" in ask("paper", repository).text
-    # What cannot be cloned is taken back, and the page says why.
-    assert ask("bad", repository.replace("repo.git", "nothing.git")).ok
-    failed = wait_for(lambda: cards().get("bad", {}).get("failed"), 90, "the failure is told")
-    assert "clone" in str(failed) or "repository" in str(failed), failed
-    assert alice.status("alice~bad") == "gone"
-    assert stack.post(session, "/hub/home", {"action": "dismiss", "workspace": "bad"}).ok
-    assert "bad" not in cards()
-    tokens = stack.api(session, "GET", "/users/alice/tokens").json()["api_tokens"]
-    assert not [each for each in tokens if each["note"].startswith("Makes the workspace")]
-    assert alice.operation(alice.ask("DELETE", "workspaces/alice~paper"))["state"] == "done"
 
 
 # -- the command line --------------------------------------------------------------------------------------
