@@ -15,6 +15,7 @@ import fcntl
 import json
 import logging
 import os
+import pwd
 import re
 import secrets
 import threading
@@ -46,6 +47,7 @@ PATIENCE: Final = 2.0
 
 _CURRENT: Final = "current.jsonl"
 _SEALED = re.compile(r"\d{12}-[0-9a-f]{8}\.jsonl")
+_ID = re.compile(r"[0-9a-f]{32}")
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{12,}(?:\.[A-Za-z0-9_-]*){0,4}")
 
 
@@ -104,6 +106,7 @@ class Outbox:
     def record(self, /, **fields: object) -> bool:
         """Write one event down, durably (a few milliseconds: one fsync). Whether that worked; never raises.
 
+        `id` (32 hexadecimal digits) names an event that may be recorded twice: the log takes it once.
         On an event loop with much to do: `await asyncio.to_thread(outbox.record, ...)`.
         """
         try:
@@ -140,8 +143,12 @@ class Outbox:
 
     def _event(self, fields: Mapping[str, object]) -> dict[str, Any]:
         moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        event: dict[str, Any] = {"id": secrets.token_hex(16), "at": moment}
+        identity = fields.get("id")
+        known = isinstance(identity, str) and _ID.fullmatch(identity)
+        event: dict[str, Any] = {"id": identity if known else secrets.token_hex(16), "at": moment}
         for name, value in fields.items():
+            if name == "id":
+                continue
             if name not in FIELDS:
                 self._refuse(str(name))
             elif value is not None:
@@ -334,6 +341,20 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+# Who works at the command line -----------------------------------------------------------------------
+
+#: Where such an event came from.
+COMMAND_LINE: Final = "command line"
+
+
+def account() -> str:
+    """The name of this process's account on this machine."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid {os.geteuid()}"
 
 
 # The outbox of this process -------------------------------------------------------------------------

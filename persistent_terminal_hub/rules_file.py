@@ -52,11 +52,15 @@ def rules_of(model: object) -> Rules:
     return Rules(**values)
 
 
-def rules_hash(rules: Rules) -> str:
-    """Names these rules; equal rules have equal names, whoever wrote a number as 30 or as 30.0."""
+def rules_to_json(rules: Rules) -> str:
+    """One line of JSON; equal rules give equal text, whoever wrote a number as 30 or as 30.0."""
     values = {name: float(value) for name, value in asdict(rules).items()}
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def rules_hash(rules: Rules) -> str:
+    """Names these rules; equal rules have equal names."""
+    return hashlib.sha256(rules_to_json(rules).encode()).hexdigest()[:16]
 
 
 def read_rules(directory: Path, environ: Mapping[str, str]) -> tuple[Rules, str]:

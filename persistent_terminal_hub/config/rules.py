@@ -1,34 +1,17 @@
 """Which rules hold for a workspace: the settings, then every entry of `rules` that matches. Pure.
 
-Also how rules travel to a workspace, as JSON in `PTH_RULES` or through its API, and are read there: what
-comes from outside is taken whole or not at all.
+How they travel to the workspace and are read there: `rules_file.py`.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, fields, replace
+from collections.abc import Collection
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any, Final
 
 from persistent_terminal_hub.config.unlocking import default_lock_is_off
 from persistent_terminal_hub.policy import Rules
-from persistent_terminal_hub.settings import YEARS, RuleSettings, Settings
-
-#: The variable of a workspace's environment that holds its rules.
-VARIABLE: Final = "PTH_RULES"
-#: A dozen numbers; anything near this is something else.
-MAX_JSON: Final = 4096
-_NAMES: Final = tuple(field.name for field in fields(Rules))
-
-#: Of a server that no hub started: nobody could unlock it, and nobody asked for limits.
-NO_RULES: Final = Rules(idle_lock=0.0, ttl=0.0)
-
-
-class RulesError(Exception):
-    """Rules from outside that cannot be used; a sentence that repeats no value."""
+from persistent_terminal_hub.settings import RuleSettings, Settings
 
 
 def workspace_id(user: str, workspace: str) -> str:
@@ -105,73 +88,3 @@ def matches(entry: RuleSettings, user: str, groups: Collection[str], place: str)
         and (not entry.groups or not entry.groups.isdisjoint(groups))
         and (not entry.workspaces or any(fnmatchcase(place, glob) for glob in entry.workspaces))
     )
-
-
-# ---- on the way to a workspace
-
-
-def rules_to_json(rules: Rules) -> str:
-    """One line of JSON that `rules_from_json` reads; equal rules give equal text."""
-    return json.dumps(asdict(rules), sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def rules_from_json(text: str | bytes) -> Rules:
-    """Rules from outside; what they do not name has its default. Raises RulesError and nothing else."""
-    if len(text) > MAX_JSON:
-        raise RulesError(f"The rules are longer than {MAX_JSON} characters; they were not taken.")
-    try:
-        data = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
-    except RulesError:
-        raise
-    except (ValueError, RecursionError):
-        raise RulesError("The rules are not valid JSON; they were not taken.") from None
-    if not isinstance(data, dict):
-        raise RulesError("The rules must be a JSON object; they were not taken.")
-    unknown = len(data.keys() - set(_NAMES))
-    if unknown:
-        raise RulesError(
-            f"The rules hold {unknown} name(s) that are unknown here (known: {', '.join(_NAMES)}); they were "
-            "not taken."
-        )
-    return Rules(**dict(_numbers(data)))
-
-
-def rules_or_keep(text: str | bytes, old: Rules) -> tuple[Rules, str]:
-    """The rules in `text`, or the old ones and a sentence that says why."""
-    try:
-        return rules_from_json(text), ""
-    except RulesError as error:
-        return old, f"{error} The rules before stay in force."
-
-
-def rules_of_environment(environ: Mapping[str, str]) -> tuple[Rules, str]:
-    """What a workspace starts with. Without the variable nothing is limited; with one that cannot be read
-    the defaults hold, the idle lock among them, and the sentence says so."""
-    if VARIABLE not in environ:
-        return NO_RULES, ""
-    try:
-        return rules_from_json(environ[VARIABLE]), ""
-    except RulesError as error:
-        return Rules(), f"{VARIABLE}: {error} The defaults are in force."
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) < len(pairs):
-        raise RulesError("The rules give a name twice; they were not taken.")
-    return data
-
-
-def _no_number(_: str) -> float:
-    raise RulesError("The rules hold what is no number; they were not taken.")
-
-
-def _numbers(data: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for name, value in data.items():
-        # bool is an int in Python, and 1e999 is read as infinity.
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or not 0 <= value <= YEARS:
-            raise RulesError(
-                f"The rule {name} must be a number of seconds from 0 to {YEARS:,}; the rules were not taken."
-            )
-        yield name, float(value)

@@ -1,25 +1,21 @@
 """The process: settings in, routes out, ends on SIGTERM.
 
-From its environment: `PTH_CONFIG` and `PTH_*` (the settings), `PTH_HUB_ID` and JupyterHub's `JUPYTERHUB_*`
-of an external service, which `serve` sets. Whatever it must remember is in the database, so that it may be
-killed at any moment and several instances may run.
+It is told where the hub is as `services.py` says. Whatever it must remember is in the database, so that it
+may be killed at any moment and several instances may run.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import secrets
 import signal
-import sys
-from collections.abc import Callable, Coroutine, Mapping
+import time
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -29,12 +25,14 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from persistent_terminal_hub.audit import Outbox
+from persistent_terminal_hub.control import operation_records
 from persistent_terminal_hub.control.audit_command import AUDIT_KEYS, database_url
 from persistent_terminal_hub.control.audit_drain import DRAIN_SECONDS, AuditDrain
 from persistent_terminal_hub.control.audit_log import AuditLog, Entry
 from persistent_terminal_hub.control.database import Database, DatabaseError
 from persistent_terminal_hub.control.hub import Hub
 from persistent_terminal_hub.control.idempotency import IdempotentRequests
+from persistent_terminal_hub.control.leftovers import Leftovers, Removal
 from persistent_terminal_hub.control.operation_runner import Runner
 from persistent_terminal_hub.control.operation_store import OperationStore, Task
 from persistent_terminal_hub.control.operations import FINAL, Course, State
@@ -50,7 +48,8 @@ from persistent_terminal_hub.control.workspace_steps import WorkspaceSteps
 from persistent_terminal_hub.control.workspaces import Workspaces
 from persistent_terminal_hub.sealing import MAX_PLAIN, Sealer, SealingError
 from persistent_terminal_hub.sealing_keys import FileKeys
-from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
+from persistent_terminal_hub.services import Place, begin, complain
+from persistent_terminal_hub.settings import Settings
 from persistent_terminal_hub.signing_keys import DAY, KeyStore
 
 log = logging.getLogger(__name__)
@@ -62,28 +61,6 @@ T = TypeVar("T")
 THREADS = 16
 #: Of the largest body, which execute's standard input needs.
 MAX_REQUEST = 16 * MAX_BODY
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the hub is and who we are there."""
-
-    hub_id: str
-    api_url: str
-    api_token: str
-    prefix: str
-
-
-def place_of(environ: Mapping[str, str]) -> Place:
-    """From the environment; ValueError names what is missing."""
-    names = ("PTH_HUB_ID", "JUPYTERHUB_API_URL", "JUPYTERHUB_API_TOKEN", "JUPYTERHUB_SERVICE_PREFIX")
-    missing = [name for name in names if not environ.get(name)]
-    if missing:
-        raise ValueError(
-            f"The control service needs {', '.join(missing)} in its environment: `persistent-terminal-hub "
-            "serve` starts it with them."
-        )
-    return Place(*(environ[name] for name in names))
 
 
 class Control:
@@ -112,11 +89,16 @@ class Control:
         self.operations = OperationStore(database, self.sealer)
         self.table = Workspaces(database, self.operations)
         self.sessions = SessionIndex(database)
+        removal = Removal(database, self.audit_log)
+        self.leftovers = Leftovers(self.hub, removal, self.blocking)
         steps = WorkspaceSteps(
             self.hub,
             self.workspaces,
             database,
             self.blocking,
+            secrets=self.secrets,
+            delivery=self.delivery,
+            removal=removal,
             start_seconds=settings.workspace.start_timeout_seconds,
             stop_seconds=settings.workspace.stop_timeout_seconds,
         )
@@ -153,22 +135,17 @@ class Control:
 
     async def _operation_at(self, task: Task, course: Course) -> None:
         """An operation begins or ends. Its record is in the log before its row says so, and once."""
-        if course.state not in FINAL:
-            return
-        event = {
-            "id": hashlib.sha256(f"{task.id}:{course.state}".encode()).hexdigest()[:32],
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "who": task.actor,
-            "what": f"workspace.{task.kind}",
-            "on": f"{task.owner}/{task.request.get('name', '')}",
-            "origin": str(task.request.get("origin", "")),
-            "result": "ok" if course.state is State.DONE else course.state.value,
-            "reason": course.error[:500],
-        }
-        await self.blocking(self.audit_log.append, [Entry.of(event)])
+        events: list[dict[str, Any]] = []
+        if task.course.state is State.WAITING:  # as it was when this instance took it
+            events.append(operation_records.asked(task))
+        if course.state in FINAL:
+            events.append(operation_records.ended(task, course, time.time()))
+        if events:
+            await self.blocking(self.audit_log.append, [Entry.of(event) for event in events])
 
     async def close(self) -> None:
         """Let go of everything."""
+        await self.leftovers.close()
         await self.sampling.close()
         await self.delivery.close()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -239,6 +216,7 @@ async def serve(settings: Settings, place: Place) -> None:
         )
         control.delivery.start()
         control.sampling.start()
+        control.leftovers.start()
         await stop.wait()
         server.stop()
         with contextlib.suppress(TimeoutError):
@@ -268,28 +246,22 @@ async def chores(control: Control) -> None:
 
 def main() -> int:
     """Run until told to stop; the exit code."""
-    try:
-        settings = load_settings()
-        place = place_of(os.environ)
-    except SettingsError as error:
-        print("\n".join(f"error: {problem}" for problem in error.problems), file=sys.stderr)
+    found = begin("control service", has_address=True)
+    if found is None:
         return 1
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    settings, place = found
     logging.basicConfig(
         format="%(levelname)s: %(name)s: %(message)s", level=max(settings.log_level, "INFO", key=_level)
     )
     try:
         asyncio.run(serve(settings, place))
     except DatabaseError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(str(error))
         return 1
     except OSError as error:
-        print(
-            f"error: The control service cannot listen on 127.0.0.1:{settings.control.port} "
-            f"({error.strerror}): stop what uses the port, or set control.port.",
-            file=sys.stderr,
+        complain(
+            f"The control service cannot listen on 127.0.0.1:{settings.control.port} ({error.strerror}): "
+            "stop what uses the port, or set control.port."
         )
         return 1
     return 0

@@ -98,9 +98,10 @@ class AuditLog:
 
     def append(self, entries: Sequence[Entry]) -> int:
         """Add what is not there yet, in this order, all or nothing; returns how many were new."""
-        return self._database.run(lambda session: self._append(session, entries))
+        return self._database.run(lambda session: self.append_in(session, entries))
 
-    def _append(self, session: Session, entries: Sequence[Entry]) -> int:
+    def append_in(self, session: Session, entries: Sequence[Entry]) -> int:
+        """The same as a part of the caller's transaction."""
         _one_writer(session)
         known = set(
             session.scalars(

@@ -5,47 +5,32 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from tornado.iostream import StreamClosedError
 
+from persistent_terminal_hub.bodies import CommandBody
 from persistent_terminal_hub.control.documented import documented
-from persistent_terminal_hub.control.errors import ApiError
-from persistent_terminal_hub.control.idempotency import HEADER, Answer
+from persistent_terminal_hub.control.errors import ApiError, locked
+from persistent_terminal_hub.control.idempotency import HEADER, Answer, Claim
 from persistent_terminal_hub.control.rights import Action
 from persistent_terminal_hub.control.web import Body, Reply
 from persistent_terminal_hub.control.workspace_handlers import WorkspaceHandler
+from persistent_terminal_hub.control.workspace_link import QUIET
 from persistent_terminal_hub.control.workspace_models import EnvValue, check_env
 from persistent_terminal_hub.control.workspaces import Row
 
 #: Seconds that the workspace has beyond the command's own.
 MARGIN = 20.0
-MAX_STDIN = 1024 * 1024
-
-Argument = Annotated[str, Field(max_length=128 * 1024, pattern=r"^[^\x00]*$")]
 
 
-class Execute(Body):
+class Execute(CommandBody):
     """A command: a list of arguments, or a text for /bin/sh."""
 
-    command: Argument | Annotated[list[Argument], Field(min_length=1, max_length=1024)]
-    timeout: float | None = Field(None, gt=0, le=86400, allow_inf_nan=False, description="seconds")
-    cwd: str = Field("", max_length=4096, pattern=r"^[^\x00]*$", description="a folder in the home")
     env: dict[str, EnvValue] = Field(default_factory=dict, max_length=100)
-    stdin: str = Field("", max_length=MAX_STDIN * 4 // 3 + 4)
-    stdin_encoding: Literal["utf-8", "base64"] = "utf-8"
-    output_encoding: Literal["utf-8", "base64"] = "utf-8"
-    stream: bool = False
 
     _environment = field_validator("env")(check_env)
-
-    @model_validator(mode="after")
-    def _something(self) -> Execute:
-        program = self.command if isinstance(self.command, str) else self.command[0]
-        if not program.strip():
-            raise ValueError("The command is empty.")
-        return self
 
 
 class Executed(Reply):
@@ -113,8 +98,11 @@ class ExecuteHandler(WorkspaceHandler):
         if body.stream and self.request.headers.get(HEADER):
             raise ApiError(422, f"A stream cannot be repeated: leave {HEADER} out.")
 
-        async def work() -> Answer:
+        async def work(claim: Claim | None) -> Answer:
             await self._note(row, body, "begun")
+            if claim is not None:
+                # A command leaves nothing by which one could tell whether it ran.
+                await self.control.blocking(self.control.database.run, claim.unknown)
             ended = await self.control.workspaces.ask(
                 row.owner, row.name, "POST", "execute", "execute", actor=self.caller.name,
                 token=self.caller.token, body=fields, seconds=timeout + MARGIN,
@@ -179,13 +167,29 @@ def _result(last: bytes) -> dict[str, Any]:
 class LogsHandler(WorkspaceHandler):
     """What the workspace's own programs (keeper, Jupyter) printed; also of one that did not start."""
 
-    @documented(query=LogsQuery, answers={200: Logs})
+    @documented(query=LogsQuery, answers={200: Logs}, refuses=(423,))
     async def get(self, key: str) -> None:
         """The last lines."""
-        row, _ = await self.found(key, Action.OPEN)
+        row, server = await self.found(key, Action.OPEN)
         query = self.query(LogsQuery)
+        if server is not None and server.status == "running":
+            await self._need_open(row)
         lines = await self.control.hub.logs(row.owner, row.name, query.lines)
         self.reply(Logs(lines=lines))
+
+    async def _need_open(self, row: Row) -> None:
+        """Refuse while it is locked. The hub has the lines, but the lock is the workspace's.
+
+        One that does not answer is when people need them.
+        """
+        try:
+            status = await self.control.workspaces.ask(
+                row.owner, row.name, "GET", f"status?{QUIET}", "facts", actor=self.caller.name
+            )
+        except ApiError:
+            return
+        if status.get("locked"):
+            raise locked(f"{row.owner}/{row.name}")
 
 
 class SessionStats(Reply):

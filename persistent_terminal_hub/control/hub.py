@@ -62,18 +62,19 @@ class Hub:
         model = await self.user(owner, token)
         return [] if model is None else servers_of(model)
 
-    async def all_servers(self, token: str | None = None) -> list[Server]:
-        """Everybody's, page by page."""
-        found: list[Server] = []
-        offset = 0
+    async def users(self, token: str | None = None) -> list[Mapping[str, Any]]:
+        """The models of all users, page by page."""
+        found: list[Mapping[str, Any]] = []
         while True:
-            path = f"/users?include_stopped_servers&limit={PAGE}&offset={offset}"
+            path = f"/users?include_stopped_servers&limit={PAGE}&offset={len(found)}"
             page = _list(await self._send("GET", path, token))
-            for model in page:
-                found += servers_of(model)
+            found += page
             if len(page) < PAGE:
                 return found
-            offset += PAGE
+
+    async def all_servers(self, token: str | None = None) -> list[Server]:
+        """Everybody's."""
+        return [server for model in await self.users(token) for server in servers_of(model)]
 
     async def server(self, owner: str, name: str, token: str | None = None) -> Server | None:
         """One server, None when the hub has no record of it (a default one has one only while it runs)."""

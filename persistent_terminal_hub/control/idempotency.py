@@ -1,33 +1,44 @@
 """Idempotency-Key: a POST that is sent again gets the first one's answer, and is done once.
 
-The row is claimed before the work and filled after it. Whoever claims may die in between; the claim then
-lapses and the repeated request is worked on anew, which every POST here stands (creations find what is half
-there).
+The rows of `claims.py`: one is claimed before the work and filled after it. What the work makes in this
+database is noted in the same transaction, which fails for whoever lost the claim meanwhile: neither a service
+that is killed nor one that stood still for too long makes anything twice.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import re
+import secrets
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import delete, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from persistent_terminal_hub.control.claims import (
+    KEPT_SECONDS,
+    LEASE_SECONDS,
+    RENEW_SECONDS,
+    UNKNOWN,
+    Request,
+    Verdict,
+    judge,
+    stays,
+)
 from persistent_terminal_hub.control.database import Database
 from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.models import IdempotentRequest
 
 HEADER = "Idempotency-Key"
-#: Answers are kept for a day.
-KEPT_SECONDS = 86400.0
-#: A claim that is not filled after this long belongs to a service that died.
-CLAIM_SECONDS = 900.0
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
+
+Run = Callable[..., Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,36 @@ def check_key(key: str) -> str:
     return key
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on a request; `noted` is what an attempt before this one made."""
+
+    user: str
+    route: str
+    key: str
+    holder: str
+    noted: Mapping[str, Any] = field(default_factory=dict)
+
+    def note(self, session: Session, values: Mapping[str, Any]) -> None:
+        """Note what is made, in the transaction that makes it. Raises ApiError 409 for a lost claim."""
+        row = self.held(session)
+        if row is None:
+            raise _busy()
+        row.noted = {**(row.noted or {}), **values}
+
+    def unknown(self, session: Session) -> None:
+        """From now on nobody can tell whether it was done."""
+        self.note(session, {UNKNOWN: True})
+
+    def held(self, session: Session) -> IdempotentRequest | None:
+        """The row, locked, while it is ours and unanswered."""
+        row = session.get(IdempotentRequest, (self.user, self.route, self.key), with_for_update=True)
+        return row if row is not None and row.holder == self.holder and row.status is None else None
+
+
+Work = Callable[[Claim], Awaitable[Answer]]
+
+
 class IdempotentRequests:
     """The answers given, in the database, so that any instance gives them again."""
 
@@ -53,91 +94,134 @@ class IdempotentRequests:
         self._holder = holder
         self._clock = clock
 
-    async def once(
-        self, run: Callable[..., Awaitable[Any]], user: str, route: str, key: str, body: bytes,
-        work: Callable[[], Awaitable[Answer]],
-    ) -> Answer:  # fmt: skip
+    async def once(self, run: Run, user: str, route: str, key: str, body: bytes, work: Work) -> Answer:
         """The first answer to this key, made by `work` if there is none yet.
 
-        `run` takes a blocking call to a thread. Refusals (ApiError) are not kept: they changed nothing.
+        `run` takes a blocking call to a thread. A refusal (ApiError) is not kept: nothing was changed.
         """
         digest = hashlib.sha256(body).hexdigest()
         known = await run(self._claim, user, route, check_key(key), digest)
-        if known is not None:
+        if isinstance(known, Answer):
             return known
+        claim: Claim = known
+        renewing = asyncio.ensure_future(self._keep_lease(run, claim))
         try:
-            answer = await work()
-        except BaseException:
-            await run(self._let_go, user, route, key)
+            answer = await work(claim)
+        except BaseException as error:
+            refused = isinstance(error, ApiError) and not error.unknown
+            # Whatever this cannot write down is cleared up when the lease has run out.
+            with contextlib.suppress(SQLAlchemyError):
+                await run(self._give_up, claim, refused)
             raise
-        await run(self._keep, user, route, key, answer)
+        finally:
+            renewing.cancel()
+        await run(self._keep, claim, answer)
         return answer
 
     def forget_old(self) -> None:
         """Remove what nobody will ask for again."""
-        before = self._clock() - KEPT_SECONDS
+        now = self._clock()
         self._database.run(
             lambda session: session.execute(
-                delete(IdempotentRequest).where(IdempotentRequest.created < before)
+                delete(IdempotentRequest).where(
+                    IdempotentRequest.created < now - KEPT_SECONDS, IdempotentRequest.lease_until < now
+                )
             )
         )
 
-    def _claim(self, user: str, route: str, key: str, digest: str) -> Answer | None:
+    def _claim(self, user: str, route: str, key: str, digest: str) -> Answer | Claim:
         for _ in range(3):
             try:
                 return self._database.run(lambda session: self._claim_in(session, user, route, key, digest))
             except IntegrityError:  # another instance was quicker; look again
                 continue
-        raise ApiError(409, f"A request with this {HEADER} is being worked on.", "Wait for its answer.")
+        raise _busy()
 
-    def _claim_in(self, session: Session, user: str, route: str, key: str, digest: str) -> Answer | None:
+    def _claim_in(self, session: Session, user: str, route: str, key: str, digest: str) -> Answer | Claim:
         now = self._clock()
         row = session.get(IdempotentRequest, (user, route, key), with_for_update=True)
-        if row is not None and now - row.created >= KEPT_SECONDS:
-            session.delete(row)
-            session.flush()
-            row = None
-        if row is None:
+        verdict = judge(None if row is None else _known(row), digest, now)
+        # One process may have two claims to the same request, if it stood still for long.
+        claim = Claim(user, route, key, f"{self._holder}:{secrets.token_hex(4)}")
+        if row is None or verdict is Verdict.NEW:
+            if row is not None:
+                session.delete(row)
+                session.flush()
             session.add(
                 IdempotentRequest(
-                    user=user, route=route, key=key, request=digest, holder=self._holder, created=now
+                    user=user, route=route, key=key, request=digest, holder=claim.holder, created=now,
+                    lease_until=now + LEASE_SECONDS,
                 )
-            )
-            return None
-        if row.request != digest:
+            )  # fmt: skip
+            return claim
+        if verdict is Verdict.GO_ON:
+            row.holder, row.lease_until = claim.holder, now + LEASE_SECONDS
+            return Claim(user, route, key, claim.holder, dict(row.noted or {}))
+        if verdict is Verdict.ANSWERED:
+            return Answer(row.status or 0, (row.answer or {}).get("body"))
+        if verdict is Verdict.OTHER:
             raise ApiError(
                 422, f"This {HEADER} was used for another request; nothing was done.", "Use a new key."
             )
-        if row.status is not None:
-            return Answer(row.status, (row.answer or {}).get("body"))
-        if now - row.created < CLAIM_SECONDS:
+        if verdict is Verdict.UNKNOWN:
             raise ApiError(
                 409,
-                f"A request with this {HEADER} is being worked on.",
-                "Wait for its answer.",
-                retry_after=2,
+                f"An earlier request with this {HEADER} was cut off in the middle: it is not known whether "
+                "it was carried out. It was not done again.",
+                "Look at what it would have changed; to do it (again), use a new key.",
+                reason="Outcome unknown",
             )
-        row.holder, row.created = self._holder, now
-        return None
+        raise _busy()
 
-    def _keep(self, user: str, route: str, key: str, answer: Answer) -> None:
-        values = {"status": answer.status, "answer": {"body": answer.body}}
-        self._database.run(lambda session: session.execute(_mine(user, route, key).values(**values)))
+    async def _keep_lease(self, run: Run, claim: Claim) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            with contextlib.suppress(SQLAlchemyError):
+                if not await run(self._renew, claim):
+                    return
 
-    def _let_go(self, user: str, route: str, key: str) -> None:
-        self._database.run(
-            lambda session: session.execute(
-                delete(IdempotentRequest).where(
-                    IdempotentRequest.user == user,
-                    IdempotentRequest.route == route,
-                    IdempotentRequest.key == key,
-                    IdempotentRequest.status.is_(None),
-                )
-            )
+    def _renew(self, claim: Claim) -> bool:
+        until = self._clock() + LEASE_SECONDS
+        mine = update(IdempotentRequest).where(
+            IdempotentRequest.user == claim.user,
+            IdempotentRequest.route == claim.route,
+            IdempotentRequest.key == claim.key,
+            IdempotentRequest.holder == claim.holder,
+            IdempotentRequest.status.is_(None),
         )
+        done: Any = self._database.run(lambda session: session.execute(mine.values(lease_until=until)))
+        return bool(done.rowcount)
+
+    def _keep(self, claim: Claim, answer: Answer) -> None:
+        def work(session: Session) -> None:
+            row = claim.held(session)
+            if row is not None:
+                row.status, row.answer, row.lease_until = answer.status, {"body": answer.body}, 0.0
+
+        self._database.run(work)
+
+    def _give_up(self, claim: Claim, refused: bool) -> None:
+        def work(session: Session) -> None:
+            row = claim.held(session)
+            if row is None:
+                return
+            if stays(row.noted or {}, refused=refused):
+                row.lease_until = 0.0
+            else:
+                session.delete(row)
+
+        self._database.run(work)
 
 
-def _mine(user: str, route: str, key: str) -> Any:
-    return update(IdempotentRequest).where(
-        IdempotentRequest.user == user, IdempotentRequest.route == route, IdempotentRequest.key == key
+def _known(row: IdempotentRequest) -> Request:
+    return Request(row.request, row.created, row.lease_until, row.status is not None, row.noted or {})
+
+
+def _busy() -> ApiError:
+    return ApiError(
+        409,
+        f"A request with this {HEADER} is being worked on.",
+        "Wait for its answer; a service that was killed is taken over from in seconds.",
+        reason="In progress",
+        retry_after=2,
     )

@@ -1,7 +1,7 @@
 """The tables of the control service. Times are seconds since 1970 (UTC); JSON columns hold plain values.
 
 What JupyterHub knows (who runs what, where) is not repeated here: these rows are what it has no place for.
-`migrations/versions` makes the tables; `tests/integration/test_database.py` holds the two together.
+`migrations/versions` makes the tables; `tests/integration/test_audit_log.py` holds the two together.
 """
 
 from __future__ import annotations
@@ -219,3 +219,7 @@ class IdempotentRequest(Base):
     answer: Mapped[Json | None]
     holder: Mapped[str] = mapped_column(Identity)
     created: Mapped[float]
+    #: Until when whoever holds it is believed to work on it.
+    lease_until: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    #: What it made so far: see `claims.py`.
+    noted: Mapped[Json | None]

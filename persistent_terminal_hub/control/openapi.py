@@ -38,6 +38,16 @@ _SENTENCES = {
     429: "Too many at once.",
     503: "The hub or the workspace does not answer; nothing was stopped.",
 }
+#: One server-sent event.
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string", "enum": ["progress", "end"]},
+        "data": {"type": "string", "description": "JSON"},
+    },
+    "required": ["event", "data"],
+}
 _SCHEMAS = "#/components/schemas/"
 
 
@@ -152,9 +162,9 @@ def _responses(path: str, said: Documented, schemas: dict[str, Any]) -> dict[str
             content["application/json"] = {"schema": _reference(model, "serialization", schemas)}
         if status in said.media:
             kind, example = said.media[status]
-            text = "object" if kind == "application/json" else "string"
-            content[kind] = {"schema": {"type": text}}
-            if text == "string":
+            schema: dict[str, Any] = {"type": "object" if kind == "application/json" else "string"}
+            content[kind] = {"schema": _EVENT if kind == "text/event-stream" else schema}
+            if kind != "application/json":
                 content[kind]["example"] = example
         if content:
             responses[str(status)]["content"] = content

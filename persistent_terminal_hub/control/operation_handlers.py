@@ -52,15 +52,16 @@ class OperationHandler(OperationBase):
         """Call it off. What it did is taken back; that takes a while."""
         task = await self.found(identity, Action.MANAGE)
         control = self.control
-        cancelled = await control.blocking(control.operations.cancel, identity)
-        if cancelled is None:
-            raise ApiError(
-                409,
-                f"This operation ({task.kind}) cannot be cancelled (any more); nothing was changed.",
-                "GET it to see how it ended.",
-            )
+        on = f"{task.owner}/{task.request.get('name', '')}"
+        async with self.audited("operation.cancel", on, name=task.kind):
+            cancelled = await control.blocking(control.operations.cancel, identity)
+            if cancelled is None:
+                raise ApiError(
+                    409,
+                    f"This operation ({task.kind}) cannot be cancelled (any more); nothing was changed.",
+                    "GET it to see how it ended.",
+                )
         control.runner.cancel(identity)
-        await self.audit("operation.cancel", f"{task.owner}/{task.request.get('name', '')}", name=task.kind)
         self.reply(operation_model(cancelled, control.place.prefix), 202)
 
 

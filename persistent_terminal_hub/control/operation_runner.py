@@ -121,8 +121,11 @@ class Runner:
                     await self._take()
                 except SQLAlchemyError as error:
                     log.error("Operations wait: the database does not answer (%s).", type(error).__name__)
+                # Not `wait_for`: in Python 3.11 it loses a cancellation that comes together with the event,
+                # and this loop would never end.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await self._wake.wait()
         finally:
             tasks = [task for _, task in self._works.values()]
             for task in tasks:

@@ -4,6 +4,8 @@ A workspace says which state of its owner's secrets it has (a version that tells
 them when that is another one than ours. So nothing has to be remembered here: a service that was killed, a
 second instance, or a container that was started behind the hub's back come out right.
 
+The `env` that a workspace was given goes the same way: all of its sessions have it, whoever makes them.
+
 No workspace waits for this. One that starts while the service is away has no secrets until it is back.
 """
 
@@ -11,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import logging
 import random
 import time
@@ -22,6 +23,7 @@ from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.hub import Hub
 from persistent_terminal_hub.control.secrets import SecretStore
 from persistent_terminal_hub.control.workspace_link import WorkspaceLink
+from persistent_terminal_hub.repeating import Repeating
 from persistent_terminal_hub.sealing import SealingError
 
 log = logging.getLogger(__name__)
@@ -64,29 +66,28 @@ class SecretDelivery:
         self._blocking = blocking
         self._clock = clock
         self._known: dict[Place, _Known] = {}
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._looking = Repeating(
+            "Looking after the secrets",
+            self.look,
+            lambda: LOOK_SECONDS * random.uniform(0.8, 1.2),  # noqa: S311  (jitter)
+            quiet=(ApiError,),  # the hub is away; what runs has what it has
+        )
         self._limit = asyncio.Semaphore(AT_ONCE)
 
     def start(self) -> None:
         """Begin to look after all workspaces."""
-        if self._task is None:
-            self._task = asyncio.ensure_future(self._run())
+        self._looking.start()
 
     async def close(self) -> None:
         """End."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await self._looking.close()
 
     def changed(self, owner: str) -> None:
         """The secrets of a user changed: bring them at once to what runs."""
         for place, known in self._known.items():
             if place[0] == owner:
                 known.next, known.wait = 0.0, FIRST_WAIT
-        self._wake.set()
+        self._looking.wake()
 
     async def ensure(self, owner: str, name: str) -> bool:
         """Before a session is created for its owner: whether the workspace has the secrets as they are now.
@@ -100,26 +101,10 @@ class SecretDelivery:
             return False
         return True
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except ApiError:
-                pass  # the hub is away; what runs has what it has
-            except Exception as error:  # a delivery that ends would be noticed by nobody
-                log.error("Looking after the secrets failed (%s).", type(error).__name__)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311  (jitter)
-                    await self._wake.wait()
-            self._wake.clear()
-
     async def look(self) -> None:
         """Bring secrets wherever they are due. Raises ApiError when the hub does not answer."""
         running = {
-            (str(entry.get("user")), str(entry.get("workspace", ""))): (
-                entry["address"],
-                entry.get("started"),
-            )
+            _place(entry): (entry["address"], entry.get("started"))
             for entry in await self._hub.running()
             if entry.get("address") and not entry.get("pending")
         }
@@ -155,19 +140,23 @@ class SecretDelivery:
         if version is None:
             version = (await self._blocking(self._store.versions, [place]))[place]
         has = await self._ask("GET", place, None)
-        if has == version:
+        if has.get("version") == version:
             return version
         bundle = await self._blocking(self._store.bundle, owner, name)
         values = {key: base64.b64encode(value).decode() for key, value in bundle.values.items()}
-        has = await self._ask("PUT", place, {"version": bundle.version, "secrets": values})
+        body = {"version": bundle.version, "secrets": values}
+        # A server of an older image knows no `env`; sessions that are made by the API have it all the same.
+        if "env" in has:
+            body["env"] = dict(bundle.env)
+        has = await self._ask("PUT", place, body)
         log.info("%d secrets were brought to %s/%s.", len(values), owner, name)
-        return has
+        return str(has.get("version", ""))
 
-    async def _ask(self, method: str, place: Place, body: Any) -> str:
+    async def _ask(self, method: str, place: Place, body: Any) -> dict[str, Any]:
         answer = await self._workspaces.ask(
             *place, method, PATH, "secrets", actor=ACTOR, body=body, seconds=SECONDS
         )
-        return str(answer.get("version", "")) if isinstance(answer, dict) else ""
+        return answer if isinstance(answer, dict) else {}
 
 
 def _is_due(known: _Known, wanted: str, now: float) -> bool:

@@ -1,4 +1,4 @@
-"""People's secrets in the database: sealed, listed by name, opened only to be delivered to a workspace.
+"""People's secrets in the database: sealed, listed by name, opened only for the person's own workspace.
 
 A secret belongs to a user; it is for all of that user's workspaces, or for one, where it wins over one of the
 same name that is for all. Methods block; the service calls them in threads.
@@ -10,8 +10,8 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 from sqlalchemy import delete, func, select, text
@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from persistent_terminal_hub.control.database import Database
 from persistent_terminal_hub.control.errors import ApiError
-from persistent_terminal_hub.control.models import IdempotentRequest, Operation, Secret
+from persistent_terminal_hub.control.models import IdempotentRequest, Operation, Secret, Workspace
 from persistent_terminal_hub.sealing import Sealer, SealingError, Tampered, UnknownKey
 from persistent_terminal_hub.secret_names import MAX_SECRETS, MAX_TOTAL, MAX_VALUE
 
@@ -48,6 +48,8 @@ class Bundle:
 
     version: str
     values: dict[str, bytes]
+    #: The workspace's own environment, which is no secret and goes the same way.
+    env: Mapping[str, str] = field(default_factory=dict)
     #: Names that were left out because they do not open.
     damaged: tuple[str, ...] = ()
 
@@ -74,37 +76,51 @@ class SecretStore:
 
     def put(self, owner: str, workspace: str | None, name: str, value: bytes) -> bool:
         """Set it; whether it is new. Raises ApiError 413 or 429, SealingError."""
+        return self._database.run(lambda session: self.put_in(session, owner, workspace, name, value))
+
+    def put_in(self, session: Session, owner: str, workspace: str | None, name: str, value: bytes) -> bool:
+        """The same as a part of the caller's transaction."""
         if len(value) > MAX_VALUE:
             raise ApiError(413, f"A secret has at most {MAX_VALUE} bytes; nothing was stored.")
-        sealer, scope = self._sealer, scope_of(workspace)
+        scope = scope_of(workspace)
+        # Before sealing: whoever removes an old key waits for us, or we see the new one.
+        writing(session)
+        known = session.get(Secret, (owner, scope, name))
+        count, size = _sums(session, owner, scope, name)
+        if known is None and count >= MAX_SECRETS:
+            raise ApiError(429, f"You have {count} secrets, the most there may be.", "Delete one first.")
+        if size + len(value) * _PER_BYTE + _BESIDES > _MAX_ENVELOPES:
+            raise ApiError(
+                413,
+                f"Your secrets would have more than {MAX_TOTAL} bytes together; nothing was stored.",
+                "Data belongs into a file of the workspace.",
+            )
+        envelope = self._sealer.seal(value, owner=_owner(owner), purpose=_purpose(scope, name))
+        now = self._clock()
+        if known is None:
+            session.add(
+                Secret(owner=owner, workspace=scope, name=name, envelope=envelope, created=now, updated=now)
+            )
+        else:
+            # Never the same moment twice: the version of a bundle is made of it.
+            known.envelope, known.updated = envelope, max(now, known.updated + 1e-5)
+        return known is None
 
-        def work(session: Session) -> bool:
-            # Before sealing: whoever removes an old key waits for us, or we see the new one.
-            writing(session)
-            known = session.get(Secret, (owner, scope, name))
-            count, size = _sums(session, owner, scope, name)
-            if known is None and count >= MAX_SECRETS:
-                raise ApiError(429, f"You have {count} secrets, the most there may be.", "Delete one first.")
-            if size + len(value) * _PER_BYTE + _BESIDES > _MAX_ENVELOPES:
-                raise ApiError(
-                    413,
-                    f"Your secrets would have more than {MAX_TOTAL} bytes together; nothing was stored.",
-                    "Data belongs into a file of the workspace.",
-                )
-            envelope = sealer.seal(value, owner=_owner(owner), purpose=_purpose(scope, name))
-            now = self._clock()
-            if known is None:
-                session.add(
-                    Secret(
-                        owner=owner, workspace=scope, name=name, envelope=envelope, created=now, updated=now
-                    )
-                )
+    def value(self, owner: str, workspace: str, name: str) -> bytes | None:
+        """What a workspace gets under that name, None if nothing. Raises SealingError."""
+        for last in (False, False, True):
+            rows = self._database.run(lambda session: _rows(session, owner, scope_of(workspace)))
+            for row in _chosen(rows):
+                if row.name == name:
+                    try:
+                        return self._open(row)
+                    except UnknownKey:
+                        if last:
+                            raise
+                        break  # rotated between reading and opening
             else:
-                # Never the same moment twice: the version of a bundle is made of it.
-                known.envelope, known.updated = envelope, max(now, known.updated + 1e-5)
-            return known is None
-
-        return self._database.run(work)
+                return None
+        raise AssertionError  # the last round returns or raises something else
 
     def delete(self, owner: str, workspace: str | None, name: str) -> bool:
         """Forget it; whether there was one."""
@@ -115,14 +131,14 @@ class SecretStore:
     def bundle(self, owner: str, workspace: str) -> Bundle:
         """What one workspace gets. Raises SealingError when the keys cannot be reached."""
         for last in (False, False, True):
-            rows = self._database.run(lambda session: _rows(session, owner, scope_of(workspace)))
+            rows, env = self._database.run(lambda session: _of_workspace(session, owner, workspace))
             chosen = _chosen(rows)
             try:
                 values, damaged = self._open_all(chosen, last)
             except UnknownKey:
                 continue  # rotated between reading and opening: the row is under another key now
             marks = [(row.name, row.workspace, row.updated) for row in chosen]
-            return Bundle(version_of(marks), values, tuple(damaged))
+            return Bundle(version_of(marks, env), values, env, tuple(damaged))
         raise AssertionError  # the last round returns or raises something else
 
     def _open_all(self, rows: list[Secret], last: bool) -> tuple[dict[str, bytes], list[str]]:
@@ -142,13 +158,20 @@ class SecretStore:
         wanted = set(places)
         owners = {owner for owner, _ in wanted}
         columns = select(Secret.owner, Secret.name, Secret.workspace, Secret.updated)
+        envs = select(Workspace.owner, Workspace.name, Workspace.env)
+        marks, given = self._database.run(
+            lambda session: (session.execute(columns).all(), session.execute(envs).all())
+        )
         found: dict[str, list[Mark]] = {}
-        for owner, name, scope, updated in self._database.run(lambda session: session.execute(columns).all()):
+        for owner, name, scope, updated in marks:
             if owner in owners:
                 found.setdefault(owner, []).append((name, scope, updated))
+        env = {(owner, name): values for owner, name, values in given}
         return {
-            (owner, name): version_of(_chosen_marks(found.get(owner, []), scope_of(name)))
-            for owner, name in wanted
+            place: version_of(
+                _chosen_marks(found.get(place[0], []), scope_of(place[1])), env.get(place) or {}
+            )
+            for place in wanted
         }
 
     def _delete(self, *which: object) -> bool:
@@ -178,9 +201,9 @@ def workspace_of(scope: str) -> str | None:
     return scope[1:] if scope else None
 
 
-def version_of(marks: Iterable[Mark]) -> str:
+def version_of(marks: Iterable[Mark], env: Mapping[str, str] | None = None) -> str:
     """A name for a state: the same in every instance and after a restart; empty when there is nothing."""
-    found = sorted(marks)
+    found: list[object] = [*sorted(marks), *([sorted(env.items())] if env else [])]
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:32] if found else ""
 
 
@@ -250,6 +273,11 @@ def _rows(session: Session, owner: str, scope: str | None = None) -> list[Secret
     if scope is not None:
         query = query.where(Secret.workspace.in_(("", scope)))
     return list(session.scalars(query))
+
+
+def _of_workspace(session: Session, owner: str, workspace: str) -> tuple[list[Secret], Mapping[str, str]]:
+    env = select(Workspace.env).where(Workspace.owner == owner, Workspace.name == workspace)
+    return _rows(session, owner, scope_of(workspace)), session.scalar(env) or {}
 
 
 def _chosen(rows: Iterable[Secret]) -> list[Secret]:

@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from persistent_terminal_hub import audit
+from persistent_terminal_hub.audit import Outbox
 from persistent_terminal_hub.control.audit_command import database_url
 from persistent_terminal_hub.control.database import Database, DatabaseError
 from persistent_terminal_hub.control.sealing_source import key_source
@@ -23,7 +25,12 @@ def rotate_key(config: Path | None, forget_old: bool) -> int:
         database = Database(database_url(settings))
         try:
             database.migrate()
-            return _rotate(database, key_source(settings), forget_old)
+            code = _rotate(database, key_source(settings), forget_old)
+            Outbox(settings.data_dir.expanduser().absolute() / "audit").record(
+                who=audit.account(), what="keys.rotate", on="secrets", origin=audit.COMMAND_LINE,
+                result="failed" if code else "ok",
+            )  # fmt: skip
+            return code
         finally:
             database.close()
     except (SettingsError, SealingError, DatabaseError) as error:

@@ -8,7 +8,6 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from persistent_terminal_hub.control.app import Control
 from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.rights import Action, may
@@ -68,12 +67,6 @@ class SecretsReply(Reply):
 
 class SecretsBase(ApiHandler):
     """What both resources share."""
-
-    @property
-    def control(self) -> Control:
-        """The service."""
-        control: Control = self.application.settings["control"]
-        return control
 
     def scope(self) -> str | None:
         """The server's name that the query asks for; None: all of the caller's workspaces."""

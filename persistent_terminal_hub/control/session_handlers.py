@@ -7,7 +7,9 @@ An operator gets what the hub itself may know of a session, and may end it, but 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -16,19 +18,19 @@ from pydantic import Field, field_validator
 from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.errors import ApiError, not_found
 from persistent_terminal_hub.control.hub import Server
-from persistent_terminal_hub.control.idempotency import Answer
+from persistent_terminal_hub.control.idempotency import Answer, Claim
 from persistent_terminal_hub.control.names import parse_session_key
 from persistent_terminal_hub.control.rights import Action, may
 from persistent_terminal_hub.control.web import Body, Reply
 from persistent_terminal_hub.control.workspace_handlers import WorkspaceHandler, iso
+from persistent_terminal_hub.control.workspace_link import QUIET
 from persistent_terminal_hub.control.workspace_models import EnvValue, check_env
 from persistent_terminal_hub.control.workspaces import Row
+from persistent_terminal_hub.lifecycle import State, state_of
 
 #: Workspaces that are asked at once, and seconds that one has for its answer.
 AT_ONCE = 20
 SECONDS = 5.0
-#: What is a poll of ours is no activity of the owner's.
-QUIET = "no_track_activity=1"
 
 Argument = Annotated[str, Field(max_length=32 * 1024, pattern=r"^[^\x00]*$")]
 
@@ -202,18 +204,19 @@ class SessionsHandler(SessionsBase):
         body = self.body(CreateSession)
         row, _ = await self.found(body.workspace, Action.OPEN)
 
-        async def work() -> Answer:
-            return await self._made(row, body)
+        await self.once(lambda claim: self._made(row, body, claim))
 
-        await self.once(work)
-
-    async def _made(self, row: Row, body: CreateSession) -> Answer:
+    async def _made(self, row: Row, body: CreateSession, claim: Claim | None) -> Answer:
         fields = body.model_dump(exclude={"workspace", "env"}, exclude_none=True)
         fields["env"] = {**row.env, **body.env}
+        if claim is not None:
+            fields["request"] = await self._request(claim)
         # A secret that was set a moment ago is meant for it.
         await self.control.delivery.ensure(row.owner, row.name)
+        # Written down before and after: a service that is killed in between leaves no session unrecorded.
+        await self._note(row, "begun", fields, name=body.name)
         made = await self.to_workspace(row, "POST", "sessions", fields)
-        await self.audit("session.create", f"{row.owner}/{row.name}", session=made.get("id"))
+        await self._note(row, "ok", fields, session=made.get("id"))
         public = urlsplit(self.request.full_url())
         scheme = "wss" if public.scheme == "https" else "ws"
         # The workspace was asked at its internal address; people come through the proxy.
@@ -225,6 +228,19 @@ class SessionsHandler(SessionsBase):
             webSocketUrl=f"{scheme}://{public.netloc}{path}",
         )
         return Answer(201, model)
+
+    async def _note(self, row: Row, result: str, asked: Mapping[str, Any], **fields: object) -> None:
+        request = asked.get("request")
+        event = sha256(f"{request}:{result}".encode()).hexdigest()[:32] if request else None
+        await self.audit("session.create", f"{row.owner}/{row.name}", result, id=event, **fields)
+
+    async def _request(self, claim: Claim) -> str:
+        """By which the workspace knows the session again, if this service does not live to see it."""
+        if claim.noted:
+            return str(claim.noted["session"])
+        request = secrets.token_hex(16)
+        await self.control.blocking(self.control.database.run, lambda s: claim.note(s, {"session": request}))
+        return request
 
 
 class SessionHandler(SessionsBase):
@@ -247,28 +263,36 @@ class SessionHandler(SessionsBase):
         """Rename it."""
         row, _, session = await self.found_session(key, Action.OPEN)
         body = self.body(PatchSession)
-        made = await self.to_workspace(row, "PATCH", f"sessions/{session}", {"name": body.name})
-        await self.audit("session.rename", f"{row.owner}/{row.name}", session=session)
+        async with self.audited("session.rename", f"{row.owner}/{row.name}", session=session, name=body.name):
+            made = await self.to_workspace(row, "PATCH", f"sessions/{session}", {"name": body.name})
         self.reply(_model(row, made, False))
 
     @documented(answers={204: None}, refuses=(409, 410, 423))
     async def delete(self, key: str) -> None:
         """End it if it runs, else forget it."""
         row, server, session = await self.found_session(key, Action.STEER)
-        on = f"{row.owner}/{row.name}"
-        if server is None or server.status == "stopped":
-            self.need(Action.OPEN, row.owner, row.name)
-            if not await self.control.blocking(self.control.sessions.forget, row.id, session):
-                raise not_found("session")
-        elif may(self.caller, Action.OPEN, row.owner, row.name):
-            await self.to_workspace(row, "DELETE", f"sessions/{session}")
-        else:
-            await self.control.workspaces.ask(
-                row.owner, row.name, "DELETE", f"sessions/{session}?reason=terminated", "end",
-                actor=self.caller.name,
-            )  # fmt: skip
-        await self.audit("session.end", on, session=session)
+        async with self.audited("session.end", f"{row.owner}/{row.name}", session=session):
+            if server is None or server.status == "stopped":
+                self.need(Action.OPEN, row.owner, row.name)
+                if not await self.control.blocking(self.control.sessions.forget, row.id, session):
+                    raise not_found("session")
+            else:
+                await self._end(row, session)
         self.nothing()
+
+    async def _end(self, row: Row, session: str) -> None:
+        caller = self.caller
+        if may(caller, Action.OPEN, row.owner, row.name):
+            try:
+                await self.to_workspace(row, "DELETE", f"sessions/{session}")
+                return
+            except ApiError as error:
+                # A lock is for whoever sits at its owner's browser; administrators still end what runs.
+                if error.status != 423 or caller.name == row.owner or not caller.steers_all:
+                    raise
+        await self.control.workspaces.ask(
+            row.owner, row.name, "DELETE", f"sessions/{session}?reason=terminated", "end", actor=caller.name
+        )
 
 
 def _model(row: Row, model: Mapping[str, Any], stale: bool) -> SessionModel:
@@ -296,13 +320,13 @@ def _model(row: Row, model: Mapping[str, Any], stale: bool) -> SessionModel:
 
 def _ended(model: dict[str, Any]) -> dict[str, Any]:
     """Of a workspace that has stopped: nothing in it runs."""
-    if model["state"] == "ended":
+    if model["state"] == State.ENDED:
         return model
-    return model | {"state": "ended", "clients": 0, "exit": model.get("exit") or {"reason": "restarted"}}
+    return model | {"state": State.ENDED, "clients": 0, "exit": model.get("exit") or {"reason": "restarted"}}
 
 
 def _of_facts(entry: Mapping[str, Any], locked: bool) -> dict[str, Any]:
-    state = "locked" if locked else "active" if entry.get("attached") else "dormant"
+    state = state_of(running=True, attached=bool(entry.get("attached")), locked=locked)
     return {"id": entry.get("id"), "name": entry.get("name"), "state": state}
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Literal
 
 from pydantic import Field
 
-from persistent_terminal_hub.control.app import Control
 from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.rights import Action
-from persistent_terminal_hub.control.usage_samples import DAY, HOUR
-from persistent_terminal_hub.control.usage_store import Total
+from persistent_terminal_hub.control.usage_samples import DAY, HOUR, Sample
 from persistent_terminal_hub.control.web import ApiHandler, Body, Reply
 
 #: Samples in one answer.
@@ -87,12 +84,6 @@ class UsageReply(Reply):
 class UsageHandler(ApiHandler):
     """What was used."""
 
-    @property
-    def control(self) -> Control:
-        """The service."""
-        control: Control = self.application.settings["control"]
-        return control
-
     @documented(query=UsageQuery, answers={200: UsageReply}, refuses=(404,))
     async def get(self) -> None:
         """Sums of a time, by user and workspace, and samples if a resolution is asked for."""
@@ -155,12 +146,11 @@ class UsageHandler(ApiHandler):
         )
 
 
-def _amount(total: Total) -> dict[str, float | int]:
-    left_out = ("owner", "workspace", "session", "at")
-    return {name: value for name, value in asdict(total).items() if name not in left_out}
+def _amount(used: Sample) -> dict[str, float | int]:
+    return {name: getattr(used, name) for name in Amount.model_fields}
 
 
-def _users(totals: list[Total]) -> list[UserUsage]:
+def _users(totals: list[Sample]) -> list[UserUsage]:
     sums: dict[str, dict[str, float | int]] = {}
     for each in totals:
         mine = sums.setdefault(each.owner, dict.fromkeys(_amount(each), 0))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -15,9 +13,8 @@ from persistent_terminal_hub.control.hub import Hub
 from persistent_terminal_hub.control.usage_samples import reading_of
 from persistent_terminal_hub.control.usage_store import UsageStore
 from persistent_terminal_hub.control.workspace_link import WorkspaceLink
+from persistent_terminal_hub.repeating import Repeating
 from persistent_terminal_hub.settings import UsageSettings
-
-log = logging.getLogger(__name__)
 
 PATH = "usage"
 ACTOR = "service:terminals"
@@ -43,35 +40,28 @@ class UsageSampling:
         self._settings = settings
         self._blocking = blocking
         self._limit = asyncio.Semaphore(AT_ONCE)
-        self._task: asyncio.Task[None] | None = None
+        self._began = 0.0
+        # While the hub is away counters go on.
+        self._measuring = Repeating("Measuring the use", self._round, self._pause, quiet=(ApiError,))
         self._compacted = float("-inf")
 
     def start(self) -> None:
         """Begin."""
-        if self._task is None:
-            self._task = asyncio.ensure_future(self._run())
+        self._measuring.start()
 
     async def close(self) -> None:
         """End."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await self._measuring.close()
 
-    async def _run(self) -> None:
-        while True:
-            began = time.monotonic()
-            try:
-                await self.measure()
-                if began - self._compacted >= COMPACT_SECONDS:
-                    self._compacted = began
-                    await self._blocking(self._store.compact, time.time(), self._settings.keep_days)
-            except ApiError:
-                pass  # the hub is away; counters go on
-            except Exception as error:  # a measurement that ends would be noticed by nobody
-                log.error("Measuring the use failed (%s).", type(error).__name__)
-            await asyncio.sleep(max(1.0, self._settings.sample_seconds - (time.monotonic() - began)))
+    async def _round(self) -> None:
+        self._began = time.monotonic()
+        await self.measure()
+        if self._began - self._compacted >= COMPACT_SECONDS:
+            self._compacted = self._began
+            await self._blocking(self._store.compact, time.time(), self._settings.keep_days)
+
+    def _pause(self) -> float:
+        return max(1.0, self._settings.sample_seconds - (time.monotonic() - self._began))
 
     async def measure(self) -> None:
         """Ask every running workspace once. Raises ApiError when the hub does not answer."""

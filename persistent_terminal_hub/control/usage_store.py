@@ -7,7 +7,7 @@ lost, and of two instances that measure the same minute each adds what the other
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Double, cast, delete, func, select
@@ -31,26 +31,7 @@ from persistent_terminal_hub.control.usage_samples import (
 
 #: A session that used less CPU time between two measurements is not noted.
 LEAST_CPU = 0.01
-FIELDS = (
-    "owner", "workspace", "session", "seconds", "at", "cpu_seconds", "memory_bytes", "memory_peak",
-    "disk_bytes", "received_bytes", "sent_bytes",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Total:
-    """What a workspace or a session used in all of a time, or in one part of it (`at`)."""
-
-    owner: str
-    workspace: str
-    session: str
-    at: int
-    cpu_seconds: float
-    memory_bytes: int
-    memory_peak: int
-    disk_bytes: int
-    received_bytes: int
-    sent_bytes: int
+FIELDS = tuple(each.name for each in fields(Sample))
 
 
 class UsageStore:
@@ -82,8 +63,9 @@ class UsageStore:
     def totals(
         self, begin: int, end: int, *, owner: str | None = None, resolution: int | None = None,
         sessions: bool = False, most: int | None = None,
-    ) -> list[Total]:  # fmt: skip
-        """Of each workspace (or each session), or of each part of the time if there is a resolution.
+    ) -> list[Sample]:  # fmt: skip
+        """Of each workspace (or each session), or of each part of the time if there is a resolution: then the
+        sample's `at` and `seconds` say which part, else both are 0.
 
         `disk_bytes` is the largest of the parts that it is made of. No more than `most` of them.
         """
@@ -112,7 +94,8 @@ class UsageStore:
         if owner is not None:
             query = query.where(table.owner == owner)
         rows = self._database.run(lambda session: session.execute(query).all())
-        return [Total(row[0], row[1], row[2], int(row[3]), *_numbers(row[4:])) for row in rows]
+        width = resolution or 0
+        return [Sample(row[0], row[1], row[2], width, int(row[3]), *_numbers(row[4:])) for row in rows]
 
     def _compact_one(self, level: int, before: int) -> int:
         try:

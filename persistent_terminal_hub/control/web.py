@@ -6,7 +6,8 @@ import hashlib
 import json
 import logging
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -16,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from tornado.web import HTTPError, RequestHandler
 
+from persistent_terminal_hub.bodies import Body as Body
+from persistent_terminal_hub.bodies import sentence
 from persistent_terminal_hub.control.errors import ApiError
-from persistent_terminal_hub.control.idempotency import HEADER, Answer
+from persistent_terminal_hub.control.idempotency import HEADER, Answer, Claim
 from persistent_terminal_hub.control.rights import Action, Caller, may
 
 if TYPE_CHECKING:
@@ -41,18 +44,6 @@ _HEADERS = {
 }
 
 
-class Body(BaseModel):
-    """A JSON body: unknown fields and wrong types are refused; names are camelCase on the wire."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        alias_generator=to_camel,
-        populate_by_name=False,
-        hide_input_in_errors=True,
-    )
-
-
 class Reply(BaseModel):
     """An answer's JSON; names are camelCase on the wire."""
 
@@ -65,7 +56,6 @@ class ApiHandler(HubOAuthenticated, RequestHandler):
     caller: Caller
     #: Bytes that this resource takes.
     max_body = MAX_BODY
-    _audited = False
 
     def set_default_headers(self) -> None:
         """Nothing of an API belongs into a frame, a cache or a search engine."""
@@ -177,16 +167,19 @@ class ApiHandler(HubOAuthenticated, RequestHandler):
         control: Control = self.settings["control"]
         return control
 
-    async def once(self, work: Callable[[], Awaitable[Answer]]) -> None:
-        """Answer a POST with what `work` makes; with an Idempotency-Key, the same answer each time."""
+    async def once(self, work: Callable[[Claim | None], Awaitable[Answer]]) -> None:
+        """Answer a POST with what `work` makes; with an Idempotency-Key, the same answer each time.
+
+        `work` is given the claim, to note in it what it makes and to find what an earlier attempt made.
+        """
         key = self.request.headers.get(HEADER)
         if key is None:
-            answer = await work()
+            answer = await work(None)
             self.reply(answer.body, answer.status)
             return
 
-        async def sealed() -> Answer:
-            made = await work()
+        async def sealed(claim: Claim) -> Answer:
+            made = await work(claim)
             # Answers may hold tokens and outputs: the database gets neither in the clear.
             return Answer(made.status, control.seal_answer(self.caller.name, plain(made.body)))
 
@@ -199,16 +192,22 @@ class ApiHandler(HubOAuthenticated, RequestHandler):
 
     async def audit(self, what: str, on: str, result: str = "ok", **fields: object) -> None:
         """Write down what was done; before it is answered."""
-        self._audited = True
         await self.control.record(
             who=self.caller.name, what=what, on=on, origin=self.origin, result=result, **fields
         )
+
+    @asynccontextmanager
+    async def audited(self, what: str, on: str, **fields: object) -> AsyncIterator[None]:
+        """Write a change down before it is made and when it is: a kill in between leaves the first."""
+        await self.audit(what, on, "begun", **fields)
+        yield
+        await self.audit(what, on, "ok", **fields)
 
     def on_finish(self) -> None:
         """Refused changes are written down, too."""
         status = self.get_status()
         caller = getattr(self, "caller", None)
-        if self.request.method in ("GET", "HEAD", "OPTIONS") or caller is None or self._audited:
+        if self.request.method in ("GET", "HEAD", "OPTIONS") or caller is None:
             return
         if status < 400:
             return
@@ -281,18 +280,6 @@ def as_api_error(error: BaseException | None, status: int) -> ApiError:
 def plain(value: Any) -> Any:
     """As `json.dumps` takes it."""
     return value.model_dump(mode="json", by_alias=True) if isinstance(value, BaseModel) else value
-
-
-def sentence(error: ValidationError) -> str:
-    """The first thing that is wrong. It never quotes the value."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(part)[:40] for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"The field {where!r} is not known."
-    if first["type"] == "missing":
-        return f"The field {where!r} is missing."
-    text = str(first["msg"]).removeprefix("Value error, ")
-    return text if first["type"] == "value_error" else f"{where or 'body'}: {text}."
 
 
 def _no_constant(_text: str) -> Any:

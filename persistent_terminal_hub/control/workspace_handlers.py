@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
+from sqlalchemy.orm import Session
 
+from persistent_terminal_hub.control import operation_records
+from persistent_terminal_hub.control.claims import OPERATION
+from persistent_terminal_hub.control.clone_credentials import credentials_of
 from persistent_terminal_hub.control.documented import documented
 from persistent_terminal_hub.control.errors import ApiError, not_found
 from persistent_terminal_hub.control.hub import Server
-from persistent_terminal_hub.control.idempotency import Answer
+from persistent_terminal_hub.control.idempotency import Answer, Claim
 from persistent_terminal_hub.control.names import parse_key
 from persistent_terminal_hub.control.operation_store import Task
 from persistent_terminal_hub.control.rights import Action, may
@@ -26,7 +31,7 @@ from persistent_terminal_hub.control.workspace_models import (
     WorkspaceList,
     WorkspaceModel,
 )
-from persistent_terminal_hub.control.workspaces import Asked, Row, status_of
+from persistent_terminal_hub.control.workspaces import Asked, Row, row_of, status_of
 
 MAX_LISTED = 5000
 
@@ -55,9 +60,9 @@ class WorkspaceHandler(ApiHandler):
         self.need(action, row.owner, row.name)
         return row, next((server for server in servers if server.name == row.name), None)
 
-    def asked(self) -> Asked:
+    def asked(self, claim: Claim | None = None) -> Asked:
         """Who asks, for an operation."""
-        return Asked(self.caller.name, self.origin, self.caller.token)
+        return Asked(self.caller.name, self.origin, self.caller.token, claim)
 
     async def model(self, row: Row, server: Server | None) -> WorkspaceModel:
         """As it is answered."""
@@ -91,17 +96,33 @@ class WorkspaceHandler(ApiHandler):
         """As it is answered."""
         return operation_model(task, self.control.place.prefix)
 
-    async def begun(self, row: Row, server: Server | None, operation: str) -> Answer:
-        """202 with the workspace and what is under way for it."""
+    async def begun(self, row: Row, server: Server | None, operation: str, new: bool = True) -> Answer:
+        """202 with the workspace and what is under way for it, which is written down."""
         control = self.control
         control.runner.wake()
         task = await control.blocking(control.operations.get, operation)
         if task is None:
             raise not_found("operation")
+        # The runner writes the same before it begins: a service that is killed here loses no record.
+        event = operation_records.asked(task)
+        if not new:
+            event |= {"id": None, "who": self.caller.name, "origin": self.origin}
+        await control.record(**{name: value for name, value in event.items() if name != "at"})
         return Answer(
             202,
             WorkspaceChange(workspace=await self.model(row, server), operation=self.operation_model(task)),
         )
+
+    async def begun_before(self, operation: str) -> Answer:
+        """The same for an operation that an earlier attempt of this request asked for."""
+        control = self.control
+        task = await control.blocking(control.operations.get, operation)
+        if task is None:
+            raise not_found("operation")
+        row = await control.blocking(control.table.by_id, task.workspace)
+        servers = await control.hub.servers(task.owner)
+        row = row or row_of(task)
+        return await self.begun(row, next((s for s in servers if s.name == row.name), None), operation)
 
 
 def operation_model(task: Task, prefix: str) -> OperationModel:
@@ -130,9 +151,14 @@ class CreationHandler(WorkspaceHandler):
         if not caller.is_user:
             raise ApiError(403, "A workspace belongs to a person; this token is a service's.")
         self.need(Action.MANAGE, caller.name, body.name)
-        await self.once(lambda: self._made(body))
+        if body.secrets or (body.source and body.source.credentials_secret):
+            # As with `api/secrets`: what may not be opened may get no secret slipped in.
+            self.need(Action.OPEN, caller.name, body.name)
+        await self.once(lambda claim: self._made(body, claim))
 
-    async def _made(self, body: CreateWorkspace) -> Answer:
+    async def _made(self, body: CreateWorkspace, claim: Claim | None) -> Answer:
+        if claim is not None and OPERATION in claim.noted:
+            return await self.begun_before(claim.noted[OPERATION])
         control, owner = self.control, self.caller.name
         if not body.name:
             raise ApiError(
@@ -146,19 +172,51 @@ class CreationHandler(WorkspaceHandler):
                 409, f"You have {most} named workspaces, which is as many as you may have.",
                 "Delete one that you no longer need.",
             )  # fmt: skip
+        await self._check_credentials(body)
         source = body.source
         fields = (
             source.model_dump(exclude={"credentials"}, exclude_none=True, by_alias=True) if source else None
         )
         row, operation = await control.blocking(
-            control.table.create, owner, body.name, self.asked(),
+            control.table.create, owner, body.name, self.asked(claim),
             display_name=body.display_name or body.name or "default", options=body.options(),
             env=body.env, source=fields, start=body.start, most=most,
             credentials=source.credentials.model_dump() if source and source.credentials else None,
-            at_hub=any(server.name == body.name for server in servers),
+            at_hub=any(server.name == body.name for server in servers), also=self._keeper_of(body),
         )  # fmt: skip
-        await self.audit("workspace.create", f"{owner}/{body.name}", "asked", image=body.image)
+        on = f"{owner}/{body.name}"
+        for name in body.secrets:
+            await self.audit("secret.put", on, name=name)
         return await self.begun(row, None, operation)
+
+    def _keeper_of(self, body: CreateWorkspace) -> Callable[[Session], None]:
+        """Stores the workspace's own secrets, in the transaction that makes the workspace."""
+        store, owner = self.control.secrets, self.caller.name
+
+        def keep(session: Session) -> None:
+            for name, value in body.secrets.items():
+                store.put_in(session, owner, body.name, name, value.encode())
+
+        return keep
+
+    async def _check_credentials(self, body: CreateWorkspace) -> None:
+        """Refuse now what could not be cloned later: a secret that is not there or has another form."""
+        source = body.source
+        if source is None or source.credentials_secret is None:
+            return
+        control, name = self.control, source.credentials_secret
+        value = body.secrets[name].encode() if name in body.secrets else None
+        if value is None:
+            value = await control.blocking(control.secrets.value, self.caller.name, body.name, name)
+        if value is None:
+            raise ApiError(
+                422, f"You have no secret named {name}; nothing was created.",
+                "Set it with PUT api/secrets, or give it in `secrets`.",
+            )  # fmt: skip
+        try:
+            credentials_of(name, value, source.url)
+        except ValueError as error:
+            raise ApiError(422, f"{error} Nothing was created.") from None
 
 
 class ListQuery(Body):
@@ -197,7 +255,7 @@ class WorkspacesHandler(CreationHandler):
     @documented(
         body=CreateWorkspace,
         answers={202: WorkspaceChange},
-        refuses=(409,),
+        refuses=(409, 429),
         idempotent=True,
         example={"name": "training", "resources": {"cpu": 2, "memory": "4G"}},
     )
@@ -212,7 +270,7 @@ class CloneHandler(CreationHandler):
     @documented(
         body=CloneWorkspace,
         answers={202: WorkspaceChange},
-        refuses=(409,),
+        refuses=(409, 429),
         idempotent=True,
         example={"name": "paper", "source": {"url": "https://git.example.org/team/paper.git", "depth": 1}},
     )
@@ -238,13 +296,15 @@ class WorkspaceItemHandler(WorkspaceHandler):
         control = self.control
         if body.env is not None:
             self.need(Action.OPEN, row.owner, row.name)
-        changed = await control.blocking(
-            control.table.change, row.id, body.display_name, body.options(), body.env
-        )
-        # The hub takes it only while the workspace is stopped; else it gets it at the next start.
-        if body.display_name and row.name and server is not None and server.status == "stopped":
-            await control.hub.rename(row.owner, row.name, body.display_name, self.caller.token)
-        await self.audit("workspace.change", f"{row.owner}/{row.name}")
+        async with self.audited("workspace.change", f"{row.owner}/{row.name}"):
+            changed = await control.blocking(
+                control.table.change, row.id, body.display_name, body.options(), body.env
+            )
+            # The hub takes it only while the workspace is stopped; else it gets it at the next start.
+            if body.display_name and row.name and server is not None and server.status == "stopped":
+                await control.hub.rename(row.owner, row.name, body.display_name, self.caller.token)
+        if body.env is not None:
+            control.delivery.changed(row.owner)
         self.reply(await self.model(changed, server))
 
     @documented(answers={202: WorkspaceChange}, refuses=(409,))
@@ -252,9 +312,8 @@ class WorkspaceItemHandler(WorkspaceHandler):
         """Delete it with its files."""
         row, server = await self.found(key, Action.MANAGE)
         control = self.control
-        row, operation = await control.blocking(control.table.ask, row.id, "delete", self.asked())
-        await self.audit("workspace.delete", f"{row.owner}/{row.name}", "asked")
-        answer = await self.begun(row, server, operation)
+        row, operation, new = await control.blocking(control.table.ask, row.id, "delete", self.asked())
+        answer = await self.begun(row, server, operation, new)
         self.reply(answer.body, answer.status)
 
 
@@ -270,20 +329,18 @@ class WorkspaceActionHandler(WorkspaceHandler):
         action = Action.STEER if kind == "stop" else Action.MANAGE
         row, server = await self.found(key, action)
 
-        async def work() -> Answer:
-            return await self._ask(row, server, kind)
+        await self.once(lambda claim: self._ask(row, server, kind, claim))
 
-        await self.once(work)
-
-    async def _ask(self, row: Row, server: Server | None, kind: str) -> Answer:
+    async def _ask(self, row: Row, server: Server | None, kind: str, claim: Claim | None) -> Answer:
+        if claim is not None and OPERATION in claim.noted:
+            return await self.begun_before(claim.noted[OPERATION])
         control = self.control
         status = status_of(row, server)
         # Nothing under way and nothing to do.
         if row.operation is None and (kind, status) in (("start", "running"), ("stop", "stopped")):
             return Answer(200, WorkspaceChange(workspace=await self.model(row, server), operation=None))
-        row, operation = await control.blocking(control.table.ask, row.id, kind, self.asked())
-        await self.audit(f"workspace.{kind}", f"{row.owner}/{row.name}", "asked")
-        return await self.begun(row, server, operation)
+        row, operation, new = await control.blocking(control.table.ask, row.id, kind, self.asked(claim))
+        return await self.begun(row, server, operation, new)
 
 
 def routes() -> list[tuple[Any, ...]]:

@@ -14,6 +14,8 @@ from persistent_terminal_hub.control.hub import Hub
 from persistent_terminal_hub.signing_keys import KeyStore
 from persistent_terminal_hub.tokens import Purpose, issue
 
+#: What is a poll of ours is no activity of the owner's.
+QUIET = "no_track_activity=1"
 TOKEN_SECONDS = 60.0
 SECONDS = 10.0
 #: Addresses are kept so long; a workspace gets a new one only when it starts.
@@ -62,9 +64,9 @@ class WorkspaceLink:
             answer = await self._client.request(
                 method, url, headers={**(headers or {}), **auth}, json=body, timeout=seconds
             )
-        except httpx.HTTPError:
+        except httpx.HTTPError as error:
             self.forget(owner, name)
-            raise not_answering(f"{owner}/{name}") from None
+            raise _lost(f"{owner}/{name}", error) from None
         return _result(answer, f"{owner}/{name}")
 
     @asynccontextmanager
@@ -83,9 +85,9 @@ class WorkspaceLink:
                     await answer.aread()
                     _result(answer, f"{owner}/{name}")
                 yield answer
-        except httpx.HTTPError:
+        except httpx.HTTPError as error:
             self.forget(owner, name)
-            raise not_answering(f"{owner}/{name}") from None
+            raise _lost(f"{owner}/{name}", error) from None
 
     def forget(self, owner: str, name: str) -> None:
         """It was started or stopped, or does not answer: ask the hub where it is the next time."""
@@ -132,6 +134,12 @@ class WorkspaceLink:
         return {"Authorization": f"Bearer {token}"}
 
 
+def _lost(workspace: str, error: httpx.HTTPError) -> ApiError:
+    """Nothing reached it, or nobody knows what it did."""
+    never = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+    return not_answering(workspace, unknown=not never)
+
+
 def _result(answer: httpx.Response, workspace: str) -> Any:
     if answer.status_code == 204:
         return None
@@ -141,7 +149,8 @@ def _result(answer: httpx.Response, workspace: str) -> Any:
         raise not_answering(workspace) from None
     if answer.status_code < 300:
         return model
-    if answer.status_code in (502, 504) or not isinstance(model, dict):
+    # Its own mistakes are no answer, either; what it did before it made one is not known.
+    if answer.status_code in (500, 502, 504) or not isinstance(model, dict):
         raise not_answering(workspace)
     raise ApiError(
         answer.status_code,

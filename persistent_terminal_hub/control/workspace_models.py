@@ -7,11 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from persistent_terminal_hub.bodies import check_env_names
 from persistent_terminal_hub.control.names import check_name
 from persistent_terminal_hub.control.web import Body, Reply
+from persistent_terminal_hub.secret_names import MAX_SECRETS, MAX_VALUE
+from persistent_terminal_hub.secret_names import check_name as check_secret_name
 
 MAX_ENV = 100
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+#: Characters of all values together: a program's arguments and environment have a bound in the kernel.
+MAX_ENV_SIZE = 256 * 1024
 #: Ours, JupyterHub's, and what would change the programs that we start.
 _ENV_RESERVED = re.compile(
     r"(?:PTH_|JUPYTERHUB_|JUPYTER_|JPY_|CONFIGPROXY_|LD_).*|HOME|USER|LOGNAME|SHELL|PATH|PYTHONPATH"
@@ -22,6 +26,7 @@ _SIZE = r"^[1-9][0-9]{0,11}[KMGT]$"
 _BAD_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 
 EnvValue = Annotated[str, Field(max_length=8192, pattern=r"^[^\x00]*$")]
+SecretValue = Annotated[str, Field(max_length=MAX_VALUE)]
 DisplayName = Annotated[str, Field(min_length=1, max_length=100)]
 
 
@@ -34,14 +39,12 @@ def check_display_name(value: str | None) -> str | None:
 
 def check_env(value: dict[str, str]) -> dict[str, str]:
     """Environment variables of the workspace's sessions. Raises ValueError."""
+    check_env_names(value)
     for name in value:
-        if not _ENV_NAME.fullmatch(name):
-            raise ValueError(
-                "Names of environment variables have 1 to 128 letters, digits and '_', "
-                "and do not begin with a digit."
-            )
         if _ENV_RESERVED.fullmatch(name.upper()):
             raise ValueError(f"The environment variable {name!r} is the service's own.")
+    if sum(len(name) + len(text) for name, text in value.items()) > MAX_ENV_SIZE:
+        raise ValueError(f"The environment variables have more than {MAX_ENV_SIZE} characters together.")
     return value
 
 
@@ -70,6 +73,20 @@ class Source(Body):
     submodules: bool = False
     install: bool = Field(False, description="install dependencies in a session named setup")
     credentials: Credentials | None = None
+    credentials_secret: str | None = Field(
+        None, description="name of a secret that holds user:token (https) or a private key (ssh)"
+    )
+
+    @field_validator("credentials_secret")
+    @classmethod
+    def _name(cls, value: str | None) -> str | None:
+        return None if value is None else check_secret_name(value)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Source:
+        if self.credentials is not None and self.credentials_secret is not None:
+            raise ValueError("Give credentials or credentialsSecret, not both.")
+        return self
 
 
 class CreateWorkspace(Body):
@@ -82,6 +99,10 @@ class CreateWorkspace(Body):
     egress: Literal["none", "internet", "list"] | None = None
     source: Source | None = None
     env: dict[str, EnvValue] = Field(default_factory=dict, max_length=MAX_ENV)
+    secrets: dict[str, SecretValue] = Field(
+        default_factory=dict, max_length=MAX_SECRETS, repr=False,
+        description="secrets of this workspace alone: sealed, never answered, removed with it",
+    )  # fmt: skip
     start: bool = True
 
     _display = field_validator("display_name")(check_display_name)
@@ -91,6 +112,13 @@ class CreateWorkspace(Body):
     @classmethod
     def _name(cls, value: str) -> str:
         return check_name(value)
+
+    @field_validator("secrets")
+    @classmethod
+    def _secret_names(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            check_secret_name(name)
+        return value
 
     @model_validator(mode="after")
     def _a_clone_needs_a_start(self) -> CreateWorkspace:

@@ -11,15 +11,19 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import update
 
+from persistent_terminal_hub.control.clone_credentials import credentials_of
 from persistent_terminal_hub.control.database import Database
 from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.hub import Hub, Server
-from persistent_terminal_hub.control.models import Secret, Workspace
+from persistent_terminal_hub.control.leftovers import Gone, Removal
+from persistent_terminal_hub.control.models import Workspace
 from persistent_terminal_hub.control.operation_runner import Step, Work
-from persistent_terminal_hub.control.secrets import scope_of
+from persistent_terminal_hub.control.secret_delivery import SecretDelivery
+from persistent_terminal_hub.control.secrets import SecretStore
 from persistent_terminal_hub.control.workspace_link import WorkspaceLink
+from persistent_terminal_hub.sealing import SealingError, Tampered, UnknownKey
 
 #: Seconds between two questions.
 LOOK = 0.4
@@ -36,12 +40,16 @@ class WorkspaceSteps:
 
     def __init__(
         self, hub: Hub, link: WorkspaceLink, database: Database, call: Call,
-        *, start_seconds: float, stop_seconds: float,
+        *, secrets: SecretStore, delivery: SecretDelivery, removal: Removal,
+        start_seconds: float, stop_seconds: float,
     ) -> None:  # fmt: skip
         self._hub = hub
         self._link = link
         self._database = database
         self._call = call
+        self._secrets = secrets
+        self._delivery = delivery
+        self._removal = removal
         self._start_seconds = start_seconds + MARGIN
         self._stop_seconds = stop_seconds + MARGIN
 
@@ -106,8 +114,15 @@ class WorkspaceSteps:
                 raise ApiError(409, f"The workspace did not start within {self._start_seconds:.0f} seconds.")
             await asyncio.sleep(LOOK)
         self._link.forget(owner, name)
-        place = await self._link.ask(owner, name, "GET", "execute", "execute", actor=work.task.actor)
+        try:
+            place = await self._link.ask(owner, name, "GET", "execute", "execute", actor=work.task.actor)
+        except ApiError as error:
+            if error.status == 423:  # it was locked when it stopped, and is: it runs all the same
+                return
+            raise
         await self._update(work, root_path=str(place.get("rootPath", ""))[:4096])
+        # Whoever waited for this may create a session at once, and a clone's `setup` is one.
+        await self._delivery.ensure(owner, name)
 
     async def stop(self, work: Work) -> None:
         """Stop it and wait until it has."""
@@ -131,10 +146,8 @@ class WorkspaceSteps:
     async def clone(self, work: Work) -> None:
         """Have the workspace clone the repository, and tell how far it is."""
         owner, name = _target(work)
-        body = {"id": work.task.id, **work.task.request["source"]}
-        credentials = work.private.get("credentials")
-        if credentials:
-            body["credentials"] = credentials
+        body = {"id": work.task.id, **work.task.request["source"], **await self._credentials(work)}
+        body.pop("credentialsSecret", None)
         actor = work.task.actor
         said = ""
         try:
@@ -154,6 +167,24 @@ class WorkspaceSteps:
         if job["state"] != "done":
             raise ApiError(422, str(job.get("message") or "The repository could not be cloned."))
         await work.note(path=job.get("path"), setupSession=job.get("setupSession"))
+
+    async def _credentials(self, work: Work) -> dict[str, Any]:
+        """What opens the repository: given with the request, or a secret as it is now."""
+        given, source = work.private.get("credentials"), work.task.request["source"]
+        name = source.get("credentialsSecret")
+        if name is None:
+            return {"credentials": given} if given else {}
+        try:
+            value = await self._call(self._secrets.value, *_target(work), name)
+            if value is None:
+                raise ApiError(422, f"The secret {name} is not there any more.")
+            return credentials_of(name, value, source["url"])
+        except ValueError as error:
+            raise ApiError(422, str(error)) from None
+        except (Tampered, UnknownKey) as error:
+            raise ApiError(422, f"The secret {name} cannot be opened: {error}", "Set it anew.") from None
+        except SealingError as error:
+            raise ApiError(503, str(error)) from None  # its keys are away: tried again
 
     async def finish(self, work: Work) -> None:
         """It is a workspace like any other from now on."""
@@ -192,15 +223,13 @@ class WorkspaceSteps:
 
     async def forget(self, work: Work) -> None:
         """Remove our own records of it."""
-        identity = work.task.workspace
-        owner, name = _target(work)
-
-        def gone(session: Any) -> None:
-            theirs = (Secret.owner == owner, Secret.workspace == scope_of(name))
-            session.execute(delete(Secret).where(*theirs))
-            session.execute(delete(Workspace).where(Workspace.id == identity))
-
-        await self._call(self._database.run, gone)
+        task = work.task
+        reason = "The workspace was deleted." if task.kind == "delete" else "It was not created after all."
+        origin = str(task.request.get("origin", ""))
+        await self._call(
+            self._removal.remove, Gone(*_target(work)), reason,
+            row=task.workspace, who=task.actor, origin=origin,
+        )  # fmt: skip
 
     # -- inside --------------------------------------------------------------------------------------------
     async def _server(self, work: Work) -> Server | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,14 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from persistent_terminal_hub.control.claims import OPERATION
 from persistent_terminal_hub.control.database import Database
 from persistent_terminal_hub.control.errors import ApiError, not_found
 from persistent_terminal_hub.control.hub import Server
+from persistent_terminal_hub.control.idempotency import Claim
 from persistent_terminal_hub.control.models import Workspace
 from persistent_terminal_hub.control.names import ById, ByName
-from persistent_terminal_hub.control.operation_store import OperationStore
+from persistent_terminal_hub.control.operation_store import OperationStore, Task
 
 CREATING, READY, DELETING = "creating", "ready", "deleting"
 
@@ -46,11 +48,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who asks for what, as an operation keeps it."""
+    """Who asks for what, as an operation keeps it. `claim`: with an Idempotency-Key."""
 
     actor: str
     origin: str
     token: str
+    claim: Claim | None = None
+
+    def made(self, session: Session, operation: str) -> None:
+        """Note the operation for the case that the request comes again; raises ApiError for a lost claim."""
+        if self.claim is not None:
+            self.claim.note(session, {OPERATION: operation})
 
 
 class Workspaces:
@@ -119,11 +127,15 @@ class Workspaces:
     def create(
         self, owner: str, name: str, asked: Asked, *, display_name: str, options: Mapping[str, Any],
         env: Mapping[str, str], source: Mapping[str, Any] | None, credentials: Mapping[str, str] | None,
-        start: bool, at_hub: bool, most: int,
+        start: bool, at_hub: bool, most: int, also: Callable[[Session], None] = lambda _session: None,
     ) -> tuple[Row, str]:  # fmt: skip
-        """A new row and the operation that makes it true, in one transaction. Raises ApiError 409."""
+        """A new row and the operation that makes it true, in one transaction with `also`.
+
+        Raises ApiError 409, and whatever `also` raises; then nothing is written.
+        """
 
         def work(session: Session) -> tuple[Row, str]:
+            also(session)
             row = _one(session, owner, name)
             if row is not None and (at_hub or row.state != READY or self._operations.active(session, row.id)):
                 raise ApiError(409, f"There is a workspace {owner}/{name} already.", "Choose another name.")
@@ -154,6 +166,7 @@ class Workspaces:
                 session, "create", owner=owner, actor=asked.actor, workspace=new.id,
                 request=request, private=private,
             )  # fmt: skip
+            asked.made(session, operation)
             return self._view(session, new), operation
 
         try:
@@ -163,19 +176,21 @@ class Workspaces:
                 409, f"There is a workspace {owner}/{name} already.", "Choose another name."
             ) from None
 
-    def ask(self, identity: str, kind: str, asked: Asked) -> tuple[Row, str]:
-        """The operation that starts, stops, restarts or deletes it. The last one asked for decides the end.
+    def ask(self, identity: str, kind: str, asked: Asked) -> tuple[Row, str, bool]:
+        """The operation that starts, stops, restarts or deletes it, and whether it is a new one.
 
-        The same twice is one operation; a deletion calls off what can be called off and is never undone.
+        The last one asked for decides the end. The same twice is one operation; a deletion calls off what can
+        be called off and is never undone.
         """
 
-        def work(session: Session) -> tuple[Row, str]:
+        def work(session: Session) -> tuple[Row, str, bool]:
             row = session.get(Workspace, identity, with_for_update=True)
             if row is None:
                 raise not_found("workspace")
             active = self._operations.active(session, identity)
             if active and active[-1].kind == kind and not active[-1].cancel:
-                return self._view(session, row), active[-1].id
+                asked.made(session, active[-1].id)
+                return self._view(session, row), active[-1].id, False
             if row.state == DELETING:
                 raise ApiError(409, "This workspace is being deleted.", "Wait for the end of that.")
             if kind == "delete":
@@ -197,7 +212,8 @@ class Workspaces:
                 session, kind, owner=row.owner, actor=asked.actor, workspace=row.id,
                 request=request, private={"token": asked.token},
             )  # fmt: skip
-            return self._view(session, row), operation
+            asked.made(session, operation)
+            return self._view(session, row), operation, True
 
         return self._database.run(work)
 
@@ -233,6 +249,15 @@ def _view(row: Workspace, operation: tuple[str, str] | None) -> Row:
         id=row.id, owner=row.owner, name=row.name, display_name=row.display_name,
         options=row.options, source=row.source, root_path=row.root_path, env=row.env,
         state=row.state, created=row.created, operation=operation,
+    )  # fmt: skip
+
+
+def row_of(task: Task) -> Row:
+    """The workspace of an operation that took it away again, or of one that was."""
+    return Row(
+        id=task.workspace, owner=task.owner, name=str(task.request.get("name", "")),
+        display_name=str(task.request.get("displayName", "")), options=task.request.get("options") or {},
+        source=task.request.get("source"), root_path="", env={}, state=DELETING, created=task.created,
     )  # fmt: skip
 
 

@@ -1,19 +1,15 @@
 """The process: reads the settings, runs a cycle every `culler.intervalSeconds`, ends on SIGTERM.
 
-From its environment: `PTH_CONFIG` and `PTH_*` (the settings), `PTH_HUB_ID`, `JUPYTERHUB_API_URL` and
-`JUPYTERHUB_API_TOKEN`, which `serve` sets. It needs to read the hub's signing keys in the data directory.
+It is told where the hub is as `services.py` says, and reads the hub's signing keys in the data directory.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
-import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from persistent_terminal_hub import policy
 from persistent_terminal_hub.audit import Outbox
@@ -26,7 +22,8 @@ from persistent_terminal_hub.culler.log import DecisionLog
 from persistent_terminal_hub.culler.workspaces import TOKEN_SECONDS, Sign, Workspaces
 from persistent_terminal_hub.policy import Rules
 from persistent_terminal_hub.rules_file import rules_hash
-from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
+from persistent_terminal_hub.services import Place, begin
+from persistent_terminal_hub.settings import Settings
 from persistent_terminal_hub.signing_keys import KeyStore
 from persistent_terminal_hub.tokens import Purpose, issue
 
@@ -34,27 +31,6 @@ from persistent_terminal_hub.tokens import Purpose, issue
 SPREAD = 0.25
 #: A hub that is starting is asked again so soon.
 HUB_AGAIN_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the hub is and who we are there."""
-
-    hub_id: str
-    api_url: str
-    api_token: str
-
-
-def place_of(environ: Mapping[str, str]) -> Place:
-    """From the environment; ValueError names what is missing."""
-    names = ("PTH_HUB_ID", "JUPYTERHUB_API_URL", "JUPYTERHUB_API_TOKEN")
-    missing = [name for name in names if not environ.get(name)]
-    if missing:
-        raise ValueError(
-            f"The culler needs {', '.join(missing)} in its environment: `persistent-terminal-hub serve` "
-            "starts it with them."
-        )
-    return Place(*(environ[name] for name in names))
 
 
 def signer(keys: KeyStore, hub_id: str) -> Sign:
@@ -154,14 +130,8 @@ async def serve(settings: Settings, place: Place) -> None:
 
 def main() -> int:
     """Run until told to stop; the exit code."""
-    try:
-        settings = load_settings()
-        place = place_of(os.environ)
-    except SettingsError as error:
-        print("\n".join(f"error: {problem}" for problem in error.problems), file=sys.stderr)
+    found = begin("culler")
+    if found is None:
         return 1
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    asyncio.run(serve(settings, place))
+    asyncio.run(serve(*found))
     return 0

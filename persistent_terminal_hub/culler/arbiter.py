@@ -55,10 +55,11 @@ class Arbiter:
 
         The service's role needs the scope `custom:persistent-terminals:cull` besides those of idle-culler.
         """
-        from persistent_terminal_hub.culler.app import key_store, place_of, signer
+        from persistent_terminal_hub.culler.app import key_store, signer
+        from persistent_terminal_hub.services import place_of
         from persistent_terminal_hub.settings import load_settings
 
-        place = place_of(os.environ if environ is None else environ)
+        place = place_of(os.environ if environ is None else environ, "culler")
         settings = load_settings()
         http = Http(settings.culler.concurrency)
         sign = signer(key_store(settings), place.hub_id)

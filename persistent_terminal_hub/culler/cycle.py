@@ -64,6 +64,7 @@ class Noted:
 
     silence: str = ""
     kept: str = ""
+    locked: bool | None = None
     rules: tuple[str, str] = ("", "")  # our hash when they were sent, its hash at that time
 
 
@@ -141,6 +142,7 @@ class Culler:
             tally.silent += look.facts.state == "unreachable"
             return
         tally.reached += 1
+        self._note_lock(workspace, look.facts.locked)
         rules = self.rules_for(workspace.user, workspace.groups, workspace.name)
         await self._send_rules(workspace, look.rules_hash)
         actions = self.decide(look.facts, rules, self.clock())
@@ -226,6 +228,13 @@ class Culler:
 
     def _line(self, workspace: Workspace, action: str, reason: str, **more: object) -> None:
         self.log.line(action, user=workspace.user, workspace=workspace.name, reason=reason, **more)
+
+    def _note_lock(self, workspace: Workspace, locked: bool) -> None:
+        """Workspaces lock by their own clocks, and open for whoever proved a fresh login."""
+        noted = self._note(workspace)
+        if noted.locked is not None and noted.locked != locked:
+            self._line(workspace, "locked" if locked else "unlocked", "Found so since the last look.")
+        noted.locked = locked
 
     def _note_silence(self, workspace: Workspace, look: Look) -> None:
         noted = self._note(workspace)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 #: What is also written to the audit outbox: what takes something from somebody, or gives it back.
-AUDITED = frozenset({"stop", "remove", "adopt", "lock", "end_session"})
+AUDITED = frozenset({"stop", "remove", "adopt", "lock", "end_session", "locked", "unlocked"})
 
 
 def to_console(line: str) -> None:

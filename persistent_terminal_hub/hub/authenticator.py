@@ -27,6 +27,7 @@ from persistent_terminal_hub.hub.login_throttle import LoginThrottle
 from persistent_terminal_hub.hub.passkeys import PasskeysMixin
 from persistent_terminal_hub.hub.reauth_methods import ReauthMethod
 from persistent_terminal_hub.hub.reauth_oidc import OidcMethod
+from persistent_terminal_hub.hub.request_records import RecordedOAuthLogout
 from persistent_terminal_hub.hub.subjects import Subjects
 from persistent_terminal_hub.hub.user_names import WorkspacesStopFirst
 
@@ -258,6 +259,7 @@ class OAuth2Authenticator(PasskeysMixin, WorkspacesStopFirst, GenericOAuthentica
     issuer = Unicode(help="The provider's issuer, if its ID tokens can prove a fresh login.").tag(config=True)
     jwks_url = Unicode(help="Where that issuer publishes its keys.").tag(config=True)
     id_token_algorithms = List(Unicode(), help="How it signs ID tokens.").tag(config=True)
+    logout_handler = RecordedOAuthLogout
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -18,6 +18,7 @@ from persistent_terminal_hub.hub.control_service import control_roles, control_s
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirError
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, Endpoints, discover
 from persistent_terminal_hub.hub.preflight import has_address
+from persistent_terminal_hub.hub.request_records import recording
 from persistent_terminal_hub.hub.service_api import CULL_SCOPE, CUSTOM_SCOPES
 from persistent_terminal_hub.hub.subnets import gateway_of, hub_subnet
 from persistent_terminal_hub.hub.user_names import protect_user_names
@@ -133,9 +134,10 @@ def _hub(c: Any, settings: Settings, data: DataDir, backend: backends.Backend) -
         "pth_passkeys": settings.auth.passkeys,
         "pth_sign_up": local and settings.auth.sign_up,
     }
+    c.JupyterHub.tornado_settings = {"log_function": recording()}
     if settings.server.tls:
         # All cookies, also the XSRF token's; without TLS here (a proxy in front may have it) the hub decides.
-        c.JupyterHub.tornado_settings = {"cookie_options": {"secure": True}}
+        c.JupyterHub.tornado_settings["cookie_options"] = {"secure": True}
     # The hub may die and come back: neither the proxy nor a workspace goes with it.
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.cleanup_proxy = False

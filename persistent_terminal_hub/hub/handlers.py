@@ -16,6 +16,7 @@ from persistent_terminal_hub.hub.home_pages import home_handlers
 from persistent_terminal_hub.hub.honest_stop import stop_handlers
 from persistent_terminal_hub.hub.lock_push import LockSender
 from persistent_terminal_hub.hub.making import Makings
+from persistent_terminal_hub.hub.request_records import RecordedLogout
 from persistent_terminal_hub.hub.service_routes import service_handlers
 from persistent_terminal_hub.hub.unlock import HubTokens
 from persistent_terminal_hub.settings import Settings
@@ -39,6 +40,8 @@ def extra_handlers(settings: Settings, data: DataDir) -> list[Route]:
     return [
         (jwks.ROUTE, jwks.JwksHandler, {"keys": keys}),
         (lock_routes.ROUTE, lock_routes.LockHandler, {"sender": sender, "outbox": outbox}),
+        # Comes after the authenticator's own, if it brings one.
+        (r"/logout", RecordedLogout),
         *service_handlers(),
         *stop_handlers(),
         *home_handlers(home),

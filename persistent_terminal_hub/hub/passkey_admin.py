@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from persistent_terminal_hub import audit
 from persistent_terminal_hub.audit import Outbox
 from persistent_terminal_hub.hub.data_dir import DataDir
 from persistent_terminal_hub.hub.passkey_store import Passkey, PasskeyStore, PasskeyStoreError
@@ -44,7 +43,12 @@ def reset(config: Path | None, user: str) -> int:
     if not count:
         return complain(f"{user} has no passkeys: nothing was changed. Is the name right?")
     Outbox(data.audit).record(
-        who=_who(), what="passkey.reset", on=user, origin="command line", result="ok", count=count
+        who=audit.account(),
+        what="passkey.reset",
+        on=user,
+        origin=audit.COMMAND_LINE,
+        result="ok",
+        count=count,
     )
     print(
         f"{count} passkey{'s' if count > 1 else ''} of {user} removed. They open nothing here any more; "
@@ -64,13 +68,6 @@ def _data(config: Path | None) -> DataDir | None:
         complain(problem)
         return None
     return data
-
-
-def _who() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return f"uid {os.geteuid()}"
 
 
 def _table(passkeys: Iterable[Passkey]) -> list[str]:

@@ -29,6 +29,7 @@ from traitlets import Float, Instance, Integer, Unicode
 from persistent_terminal_hub.hub import failures, proc
 from persistent_terminal_hub.hub.listening import until_listening
 from persistent_terminal_hub.hub.logs_api import tail_of_file
+from persistent_terminal_hub.hub.request_records import RecordedSpawns
 from persistent_terminal_hub.hub.stop_grace import keeper_grace
 from persistent_terminal_hub.hub.workspace_rules import rules_environment
 from persistent_terminal_hub.settings import Settings
@@ -72,7 +73,7 @@ def make_private(path: Path) -> None:
             directory.chmod(0o700)
 
 
-class PersistentProcessSpawner(LocalProcessSpawner):
+class PersistentProcessSpawner(RecordedSpawns, LocalProcessSpawner):
     """Starts a workspace as a process group of its own, finds it again after a restart of the hub."""
 
     data_dir = Unicode(help="The hub's data directory (absolute).").tag(config=True)

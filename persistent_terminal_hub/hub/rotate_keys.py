@@ -7,6 +7,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from persistent_terminal_hub import audit
+from persistent_terminal_hub.audit import Outbox
 from persistent_terminal_hub.hub.data_dir import DataDir
 from persistent_terminal_hub.settings import SettingsError, load_settings
 from persistent_terminal_hub.signing_keys import KeyStore, KeyStoreError
@@ -25,6 +27,10 @@ def rotate(config: Path | None, compromised: bool) -> int:
         new = KeyStore(data.keys).rotate(at_once=compromised)
     except KeyStoreError as error:
         return complain(str(error))
+    Outbox(data.audit).record(
+        who=audit.account(), what="keys.rotate", on="signing", origin=audit.COMMAND_LINE, result="ok",
+        reason="compromised" if compromised else "", name=new.key.kid,
+    )  # fmt: skip
     if compromised:
         print(
             f"The key {new.key.kid} signs from now on; every other key was thrown away. "

@@ -22,6 +22,7 @@ from persistent_terminal_hub.hub.container_spec import SERVER_PORT
 from persistent_terminal_hub.hub.docker_client import EngineError, Kind
 from persistent_terminal_hub.hub.failures import WorkspaceProblem
 from persistent_terminal_hub.hub.logs_api import text_of
+from persistent_terminal_hub.hub.request_records import RecordedSpawns
 from persistent_terminal_hub.hub.spawner_start import WorkspaceStart
 
 ASK_SECONDS = 2.0
@@ -33,7 +34,7 @@ NOT_ANSWERING = (
 )
 
 
-class PersistentTerminalSpawner(WorkspaceStart):
+class PersistentTerminalSpawner(RecordedSpawns, WorkspaceStart):
     """Runs each workspace in a container of its own."""
 
     _compared = False

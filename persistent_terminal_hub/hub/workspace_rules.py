@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from persistent_terminal_hub.config.rules import VARIABLE, rules_in_workspace, rules_to_json
+from persistent_terminal_hub.config.rules import rules_in_workspace
+from persistent_terminal_hub.rules_file import ENVIRONMENT, rules_to_json
 from persistent_terminal_hub.settings import Settings
 
 
@@ -16,7 +17,7 @@ def rules_environment(settings: Settings, spawner: Any) -> dict[str, str]:
     user = spawner.user
     groups = [group.name for group in user.groups]
     return {
-        VARIABLE: rules_to_json(rules_in_workspace(settings, user.name, groups, spawner.name)),
+        ENVIRONMENT: rules_to_json(rules_in_workspace(settings, user.name, groups, spawner.name)),
         **_quota(settings.workspace.disk_quota),
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import traceback
 from http.client import responses
 from typing import Annotated, Any
@@ -11,9 +10,10 @@ from typing import Annotated, Any
 from jupyter_server.auth.decorator import allow_unauthenticated, authorized
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from tornado import web
 
+from persistent_terminal_hub.bodies import Body, check_env_names, sentence
 from persistent_terminal_hub.keeper.client import KeeperError
 
 from . import attach_tokens, names
@@ -32,17 +32,14 @@ MAX_BODY = 256 * 1024
 MAX_ENV = 200
 #: Why the hub may end a session.
 END_REASONS = frozenset({"ttl", "max_age", "cpu", "memory", "terminated"})
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 
 # A NUL would end the string for the kernel.
 Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
 Argument = Annotated[str, Field(max_length=32 * 1024, pattern=r"^[^\x00]*$")]
 
 
-class Body(BaseModel):
-    """What the bodies of all requests share."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+class SessionBody(Body):
+    """What the bodies of these resources share."""
 
     @field_validator("name", check_fields=False)
     @classmethod
@@ -50,7 +47,7 @@ class Body(BaseModel):
         return None if value is None else names.check(value)
 
 
-class CreateSession(Body):
+class CreateSession(SessionBody):
     """The body of a POST; everything has a default."""
 
     name: str | None = None
@@ -63,14 +60,13 @@ class CreateSession(Body):
     max_age: float | None = Field(None, alias="maxAgeSeconds", ge=0, le=1e9)
     keep_alive: float | None = Field(None, alias="keepAlive", ge=0, le=1e9)
     shell: Text | None = None
+    #: Names this request: the same again is answered with the session that it made.
+    request: str | None = Field(None, pattern=r"^[0-9a-f]{32}$")
 
     @field_validator("env")
     @classmethod
     def _env(cls, value: dict[str, str]) -> dict[str, str]:
-        if not all(_ENV_NAME.fullmatch(name) for name in value):
-            raise ValueError(
-                "Names of environment variables are letters, digits and '_', and do not begin with a digit."
-            )
+        check_env_names(value)
         return value
 
     @model_validator(mode="after")
@@ -82,7 +78,7 @@ class CreateSession(Body):
         return self
 
 
-class RenameSession(Body):
+class RenameSession(SessionBody):
     """The body of a PATCH."""
 
     name: str
@@ -118,7 +114,7 @@ class SessionsHandler(APIHandler):
             return model.model_validate(value)
         except ValidationError as error:
             raise SessionError(
-                422, _sentence(error), "docs/reference/sessions-api.md lists the fields."
+                422, sentence(error), "docs/reference/sessions-api.md lists the fields."
             ) from error
 
     def reply(self, value: Any, status: int = 200) -> None:
@@ -144,18 +140,6 @@ class SessionsHandler(APIHandler):
         self.finish(json.dumps({"status": status_code, "reason": reason, "message": message, "hint": hint}))
 
 
-def _sentence(error: ValidationError) -> str:
-    """The first thing that is wrong, as a sentence."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"The field {where!r} is not known."
-    text = str(first["msg"]).removeprefix("Value error, ")
-    if first["type"] == "value_error":
-        return text
-    return f"{where or 'body'}: {text}."
-
-
 class SessionList(SessionsHandler):
     """All sessions."""
 
@@ -172,8 +156,11 @@ class SessionList(SessionsHandler):
         body: CreateSession = self.body(CreateSession)
         rules: WorkspaceClock = self.settings[RULES]
         wishes = check_wishes(rules.rules, body.ttl, body.max_age)
-        fields = body.model_dump(exclude={"ttl", "max_age", "keep_alive"})
-        session = await self.sessions.create_session(**fields, meta=wishes)
+        fields = body.model_dump(exclude={"ttl", "max_age", "keep_alive", "request"})
+        if body.request is None:
+            session = await self.sessions.create_session(**fields, meta=wishes)
+        else:
+            session = await self.sessions.create_once(body.request, wishes, fields)
         if body.keep_alive is not None:
             seconds = keep_alive_seconds(rules.rules, body.keep_alive)
             await rules.watch(session.info, session.info.pid, seconds)

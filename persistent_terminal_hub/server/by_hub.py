@@ -6,17 +6,13 @@ import inspect
 import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
+
+from persistent_terminal_hub.bodies import sentence
 
 from .api import SessionsHandler
 from .errors import SessionError
 from .steering import is_steered
-
-
-class Body(BaseModel):
-    """A JSON body: unknown fields and wrong types are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 class HubOrOwnerHandler(SessionsHandler):
@@ -58,13 +54,4 @@ class HubOrOwnerHandler(SessionsHandler):
         try:
             return model.model_validate(value)
         except ValidationError as error:
-            raise SessionError(422, _sentence(error)) from None
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part)[:40] for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"The field {where!r} is not known."
-    text = str(first["msg"]).removeprefix("Value error, ")
-    return text if first["type"] == "value_error" else f"{where or 'body'}: {text}."
+            raise SessionError(422, sentence(error)) from None

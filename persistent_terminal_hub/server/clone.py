@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import secrets
+import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ _PHASES = {
     "Resolving deltas": (75, 90),
     "Updating files": (90, 98),
 }
+_TRUST = ("GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
 _PROGRESS = re.compile(r"(?:remote: )?([A-Z][a-z]+ [a-z]+):\s+(\d{1,3})%")
 _SENTENCES = (
     ("No space left on device", "The disk is full."),
@@ -48,11 +50,16 @@ _SENTENCES = (
     ("could not read Username", "The repository does not exist, or asks for credentials."),
     ("terminal prompts disabled", "The repository does not exist, or asks for credentials."),
     ("Authentication failed", "The repository refused the credentials."),
+    ("Host key verification failed", "The host shows another key than the one that is known of it."),
+    ("invalid format", "The ssh key is none, or asks for a passphrase."),
+    ("error in libcrypto", "The ssh key is none, or asks for a passphrase."),
     ("Permission denied", "The server refused the key or the credentials, or a folder may not be written."),
     ("not found in upstream", "There is no such branch or tag."),
     ("Could not resolve host", "There is no such host, or it cannot be reached from this workspace."),
     ("Connection refused", "The host refused the connection."),
     ("timed out", "The host did not answer."),
+    ("server certificate verification failed", "The host's certificate is not trusted in this workspace."),
+    ("SSL certificate problem", "The host's certificate is not trusted in this workspace."),
     ("Failed to connect", "The host cannot be reached from this workspace."),
     ("transport '", "The repository, or one of its submodules, needs a transport that is not allowed."),
     ("not found", "There is no such repository."),
@@ -74,6 +81,7 @@ class Wish:
     submodules: bool = False
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
+    ssh_key: str = field(default="", repr=False)
 
 
 async def clone(wish: Wish, env: Mapping[str, str], tell: Callable[[int, str], None]) -> None:
@@ -168,15 +176,18 @@ def explain(output: str, timed_out: bool) -> str:
     return f"git says: {lines[-1][:300]}" if lines else "git failed and did not say why."
 
 
-def git_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Nobody is asked anything; nothing of an outer repository counts."""
-    kept = {key: value for key, value in env.items() if not key.startswith("GIT_")}
+def git_environment(env: Mapping[str, str], ssh_key: Path | None = None) -> dict[str, str]:
+    """Nobody is asked anything; nothing of an outer repository counts, but whom an administrator trusts."""
+    kept = {key: value for key, value in env.items() if not key.startswith("GIT_") or key in _TRUST}
+    ssh = "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=30"
+    if ssh_key is not None:
+        ssh += f" -o IdentitiesOnly=yes -o IdentityAgent=none -i {shlex.quote(str(ssh_key))}"
     return kept | {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "",
         "SSH_ASKPASS": "",
         "SSH_ASKPASS_REQUIRE": "never",
-        "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=30",
+        "GIT_SSH_COMMAND": ssh,
         "GIT_ALLOW_PROTOCOL": ":".join(SCHEMES),
         "GCM_INTERACTIVE": "never",
         "LC_ALL": "C.UTF-8",
@@ -199,9 +210,9 @@ async def _git(
 
     outcome = await execute(
         Command(
-            argv=command_line(wish, temporary, secret),
+            argv=command_line(wish, temporary, None if wish.ssh_key else secret),
             cwd=str(wish.target.parent),
-            env=git_environment(env),
+            env=git_environment(env, secret if wish.ssh_key else None),
             timeout=SECONDS,
             limit=PROGRESS_BYTES,
         ),
@@ -221,8 +232,12 @@ async def _is_ours(wish: Wish, env: Mapping[str, str]) -> bool:
 
 
 def _write_credentials(wish: Wish, undo: contextlib.ExitStack) -> Path | None:
-    """A private file in git's own form, gone when the stack is."""
-    if not wish.password:
+    """A private file in git's or ssh's own form, gone when the stack is."""
+    if wish.ssh_key:
+        content = wish.ssh_key.replace("\r\n", "\n").rstrip("\n") + "\n"
+    elif wish.password:
+        content = f"username={wish.username}\npassword={wish.password}\n"
+    else:
         return None
     directory = Path(os.environ.get("PTH_RUNTIME_DIR") or "/dev/shm")  # noqa: S108  (0600, O_EXCL)
     path = directory / f"clone-{secrets.token_hex(8)}"
@@ -230,7 +245,7 @@ def _write_credentials(wish: Wish, undo: contextlib.ExitStack) -> Path | None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         undo.callback(path.unlink, missing_ok=True)
         with os.fdopen(descriptor, "w") as file:
-            file.write(f"username={wish.username}\npassword={wish.password}\n")
+            file.write(content)
     except OSError as error:
         raise SessionError(
             503, f"The credentials cannot be kept while git runs ({error.strerror}); nothing was cloned."

@@ -13,8 +13,10 @@ from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.utils import url_path_join
 from pydantic import Field
 
+from persistent_terminal_hub.bodies import Body
+
 from . import clone_setup
-from .by_hub import Body, HubOrOwnerHandler
+from .by_hub import HubOrOwnerHandler
 from .clone import Wish, clean, clone
 from .clone_url import BadUrl, check_branch, check_folder, judge
 from .disk_quota import check_quota
@@ -35,7 +37,7 @@ class Credentials(Body):
     """For the repository's host."""
 
     username: str = Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")
-    password: str = Field(min_length=1, max_length=4096, pattern=r"^[^\x00\r\n]+$")
+    password: str = Field(min_length=1, max_length=4096, pattern=r"^[^\x00\r\n]+$", repr=False)
 
 
 class Clone(Body):
@@ -49,6 +51,9 @@ class Clone(Body):
     submodules: bool = False
     install: bool = False
     credentials: Credentials | None = None
+    ssh_key: str | None = Field(
+        None, alias="sshKey", min_length=1, max_length=32 * 1024, pattern=r"^[^\x00]+$", repr=False
+    )
 
 
 @dataclass(slots=True)
@@ -119,6 +124,8 @@ class Clones:
             raise SessionError(422, f"{error} Nothing was cloned.") from None
         if body.credentials is not None and repository.scheme != "https":
             raise SessionError(422, "Credentials are for https URLs only; nothing was cloned.")
+        if body.ssh_key is not None and repository.scheme != "ssh":
+            raise SessionError(422, "An ssh key is for ssh URLs only; nothing was cloned.")
         parent, _, name = relative.rpartition("/")
         given = body.credentials
         wish = Wish(
@@ -130,11 +137,13 @@ class Clones:
             submodules=body.submodules,
             username=given.username if given else "",
             password=given.password if given else "",
+            ssh_key=body.ssh_key or "",
         )
         return wish, relative
 
     async def _work(self, job: Job, wish: Wish, install: bool) -> None:
-        env = session_environment(os.environ, getattr(self._manager, "extra_env", None) or {}, {}, name="")
+        extra = getattr(self._manager, "extra_env", None) or {}
+        env = session_environment(os.environ, extra, getattr(self._manager, "variables", {}), name="")
         try:
             await clone(wish, env, job.tell)
             job.tell(99, "Cloned.")

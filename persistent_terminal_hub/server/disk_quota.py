@@ -7,16 +7,14 @@ a few minutes old, so a quota may be passed; a volume with a quota of its own is
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Literal
 
 from persistent_terminal_hub.protocol.messages import Notice
+from persistent_terminal_hub.repeating import Repeating
 
 from .errors import SessionError
 from .usage_sampler import Sampler
-
-log = logging.getLogger(__name__)
 
 WARN_SHARE = 0.9
 #: Seconds between two looks whether a sum is due.
@@ -49,20 +47,11 @@ class DiskQuota:
         self.tell: Callable[[str | None, Notice], None] = lambda _session, _notice: None
         self._sampler = sampler
         self._last: Step = "fine"
-        self._task: asyncio.Task[None] | None = None
+        self._watch = Repeating("Summing up the files", self.look, lambda: LOOK_SECONDS)
 
     def start(self) -> None:
         """Begin to sum up, from time to time. From the event loop."""
-        if self._task is None:
-            self._task = asyncio.ensure_future(self._run())
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except Exception as error:  # a watch that ends would be noticed by nobody
-                log.error("The files could not be summed up (%s).", type(error).__name__)
-            await asyncio.sleep(LOOK_SECONDS)
+        self._watch.start()
 
     async def look(self) -> None:
         """Sum up if that is due, and say so when a line was crossed."""

@@ -8,17 +8,18 @@ import binascii
 import codecs
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.utils import url_path_join
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 from tornado.iostream import StreamClosedError
 
-from .by_hub import Body, HubOrOwnerHandler
+from persistent_terminal_hub.bodies import MAX_STDIN, MAX_TIMEOUT, CommandBody
+
+from .by_hub import HubOrOwnerHandler
 from .disk_quota import check_quota
 from .environment import session_environment
 from .errors import SessionError
@@ -26,43 +27,16 @@ from .execute import Command, Outcome, Output, Stream, execute
 
 #: Commands that run at once.
 AT_ONCE = 8
-MAX_TIMEOUT = 86400.0
+#: Seconds, when nobody says how many.
+DEFAULT_TIMEOUT = 30.0
 MAX_OUTPUT = 16 * 1024 * 1024
-MAX_STDIN = 1024 * 1024
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 _RUNNING = "persistent_terminal_executing"
 
-Argument = Annotated[str, Field(max_length=128 * 1024, pattern=r"^[^\x00]*$")]
 
-
-class Execute(Body):
+class Execute(CommandBody):
     """What to run."""
 
-    command: Argument | Annotated[list[Argument], Field(min_length=1, max_length=1024)]
-    timeout: float = Field(30.0, gt=0, le=MAX_TIMEOUT, allow_inf_nan=False)
-    cwd: str = Field("", max_length=4096, pattern=r"^[^\x00]*$")
-    env: dict[str, Argument] = Field(default_factory=dict, max_length=200)
-    stdin: str = Field("", max_length=MAX_STDIN * 4 // 3 + 4)
-    stdin_encoding: Literal["utf-8", "base64"] = Field("utf-8", alias="stdinEncoding")
-    output_encoding: Literal["utf-8", "base64"] = Field("utf-8", alias="outputEncoding")
-    max_output_bytes: int = Field(1024 * 1024, ge=0, le=MAX_OUTPUT, alias="maxOutputBytes")
-    stream: bool = False
-
-    @field_validator("env")
-    @classmethod
-    def _env(cls, value: dict[str, str]) -> dict[str, str]:
-        if not all(_ENV_NAME.fullmatch(name) for name in value):
-            raise ValueError(
-                "Names of environment variables are letters, digits and '_', and do not begin with a digit."
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _something(self) -> Execute:
-        program = self.command if isinstance(self.command, str) else self.command[0]
-        if not program.strip():
-            raise ValueError("The command is empty.")
-        return self
+    max_output_bytes: int = Field(1024 * 1024, ge=0, le=MAX_OUTPUT)
 
     def argv(self) -> Sequence[str]:
         """A string is for the shell."""
@@ -138,9 +112,11 @@ class ExecuteHandler(HubOrOwnerHandler):
         command = Command(
             argv=body.argv(),
             cwd=str(inside(self._home(), body.cwd)),
-            env=environment(body.env, getattr(manager, "extra_env", None) or {}),
+            env=environment(
+                {**getattr(manager, "variables", {}), **body.env}, getattr(manager, "extra_env", None) or {}
+            ),
             stdin=body.stdin_bytes(),
-            timeout=body.timeout,
+            timeout=DEFAULT_TIMEOUT if body.timeout is None else body.timeout,
             limit=body.max_output_bytes,
         )
         mark = object()

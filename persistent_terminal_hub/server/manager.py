@@ -29,6 +29,8 @@ from .session_secrets import SessionSecrets
 DEFAULT_SCROLLBACK = 8 * 1024 * 1024
 #: Former names of a session that still lead to it.
 FORMER_NAMES = 5
+#: Where a session's meta data name the request that made it.
+REQUEST = "request"
 
 
 def _from_environment(name: str, fallback: int, least: int, most: int) -> int:
@@ -80,6 +82,7 @@ class PersistentTerminalManager(TerminalManager):
         #: What ended before this start of the workspace; None outside a workspace.
         self.past: PastSessions | None = None
         self._creating = 0
+        self._one_by_one = asyncio.Lock()
         #: What the rules say of a session, for the API; set before there is one.
         self.life: Callable[[Info], dict[str, Any]] = lambda _info: {}
 
@@ -192,6 +195,25 @@ class PersistentTerminalManager(TerminalManager):
         finally:
             self._creating -= 1
         return self.by_id[info.id]
+
+    async def create_once(
+        self, request: str, meta: Mapping[str, Any], fields: Mapping[str, Any]
+    ) -> PersistentPty:
+        """The session that this request made before, when nobody heard of its success; else a new one."""
+        await self.ready()
+        async with self._one_by_one:
+            made = (session for session in self.by_id.values() if session.info.meta.get(REQUEST) == request)
+            return next(made, None) or await self.create_session(**fields, meta={**meta, REQUEST: request})
+
+    @property
+    def creating(self) -> bool:
+        """Whether a session is being created."""
+        return self._creating > 0
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The workspace's own environment, as it was given to the control service."""
+        return self.secrets.variables if self.secrets else {}
 
     def models(self) -> list[dict[str, Any]]:
         """Every session that runs, oldest first, then those that ended."""

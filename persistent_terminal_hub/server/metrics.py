@@ -9,6 +9,8 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from persistent_terminal_hub.lifecycle import State, state_of
+
 from .keeper_mirror import Info
 
 BYTES: Final = Counter(
@@ -32,14 +34,8 @@ RESTARTS: Final = Gauge(
     "pth_server_restarts", "How often the keeper started the Jupyter server again, this one included."
 )
 
-STATES: Final = ("active", "dormant", "ended")
-
-
-def state_of(session: Info) -> str:
-    """The state of a session as people know it."""
-    if session.exit is not None:
-        return "ended"
-    return "active" if session.attached else "dormant"
+#: The lock is not a session's.
+STATES: Final = (State.ACTIVE, State.DORMANT, State.ENDED)
 
 
 class SessionStates(Collector):
@@ -52,7 +48,7 @@ class SessionStates(Collector):
         """Count."""
         counts = dict.fromkeys(STATES, 0)
         for session in self._sessions():
-            counts[state_of(session)] += 1
+            counts[state_of(running=session.running, attached=bool(session.attached))] += 1
         family = GaugeMetricFamily("pth_sessions", "Sessions of this workspace, by state.", labels=["state"])
         for state, count in counts.items():
             family.add_metric([state], count)

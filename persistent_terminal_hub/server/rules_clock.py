@@ -23,6 +23,7 @@ from persistent_terminal_hub import policy, rules_file
 from persistent_terminal_hub.keeper.client import Client, KeeperError
 from persistent_terminal_hub.policy import EndSession, Lock, Rules, Warn, WorkspaceFacts
 from persistent_terminal_hub.protocol.messages import Notice
+from persistent_terminal_hub.repeating import Repeating
 
 from .errors import refusal
 from .keeper_link import Change, Info, KeeperLink
@@ -103,8 +104,8 @@ class WorkspaceClock:
         self._kernels_since: float | None = None
         self._last_busy: float | None = None
         self._told_to_end: dict[str, float] = {}
-        self._task: asyncio.Task[None] | None = None
-        self._again = asyncio.Event()
+        # While the keeper is away, its connection says so in the log.
+        self._looking = Repeating("Looking at the rules", self.tick, lambda: self.interval, quiet=(OSError,))
         self._was_locked = False
         link.before_ready = self._first_look
         link.on_change(self._on_change)
@@ -112,29 +113,11 @@ class WorkspaceClock:
     # -- life ----------------------------------------------------------------------------------------
     def start(self) -> None:
         """Begin. From the event loop."""
-        if self._task is None:
-            self._task = asyncio.ensure_future(self._run())
+        self._looking.start()
 
     async def close(self) -> None:
         """End."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.tick()
-            except OSError:  # the keeper is away; its connection says so in the log
-                pass
-            except Exception as error:  # the next look may find it better; a clock that stops would not
-                log.error("The rules could not be looked at (%s).", error)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.interval):
-                    await self._again.wait()
-            self._again.clear()
+        await self._looking.close()
 
     @property
     def interval(self) -> float:
@@ -157,7 +140,7 @@ class WorkspaceClock:
         if changed:
             self.note("rules")
             rules_file.write_rules(self._directory, rules, self._environ)
-            self._again.set()
+            self._looking.wake()
 
     # -- looking -------------------------------------------------------------------------------------
     async def facts(self) -> WorkspaceFacts:

@@ -17,6 +17,7 @@ from jupyter_server.utils import ensure_async, url_path_join
 from pydantic import Field
 
 from persistent_terminal_hub import rules_file
+from persistent_terminal_hub.bodies import Body
 from persistent_terminal_hub.keeper.client import KeeperError
 
 from . import api
@@ -32,7 +33,7 @@ Code = Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
 Seconds = Annotated[float, Field(ge=0, le=MOST)]
 
 
-class Announcement(api.Body):
+class Announcement(Body):
     """The body of a POST to `warn`."""
 
     code: Code
@@ -41,20 +42,20 @@ class Announcement(api.Body):
     reason: str = Field("", max_length=500)
 
 
-class Extend(api.Body):
+class Extend(Body):
     """The body of a POST to `extend`."""
 
     seconds: float = Field(gt=0, le=MOST)
 
 
-class KeepAlive(api.Body):
+class KeepAlive(Body):
     """The body of a POST to `keep-alive`: without `pid` what runs in the foreground; null ends it."""
 
     pid: int | None = Field(-1, ge=-1, le=2**31 - 1)
     seconds: Seconds | None = None
 
 
-class Nothing(api.Body):
+class Nothing(Body):
     """The body of a POST that says nothing."""
 
 

@@ -1,7 +1,7 @@
 """`persistent-terminals/api/secrets`: the control service hands over its owner's secrets.
 
-PUT replaces all of them, for sessions that are created from now on. GET says which there are and which state
-of them; no answer ever holds a value.
+PUT replaces all of them, and the workspace's own `env`, for sessions that are created from now on. GET says
+which there are and which state of them; no answer ever holds a value.
 """
 
 from __future__ import annotations
@@ -9,28 +9,44 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import re
+import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.utils import url_path_join
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from persistent_terminal_hub.bodies import Body
 from persistent_terminal_hub.secret_names import MAX_NAME, MAX_SECRETS, MAX_VALUE
 
-from . import api
 from .errors import SessionError
 from .keeper_link import Change
 from .manager import PersistentTerminalManager
 from .rules_routes import RulesHandler
 from .session_secrets import SessionSecrets, directories_in_use, life_of_workspace
 
+#: Seconds.
+NEW_SECONDS = 5.0
+_VARIABLE = re.compile(r"(?!PTH_|JUPYTERHUB_|LD_)[A-Za-z_][A-Za-z0-9_]{0,127}")
 
-class Delivery(api.Body):
+
+class Delivery(Body):
     """The body of a PUT: values in base64."""
 
     version: str = Field(max_length=64, pattern=r"^[\x21-\x7e]*$")
     secrets: dict[str, str] = Field(max_length=MAX_SECRETS)
+    env: dict[str, Annotated[str, Field(max_length=8192, pattern=r"^[^\x00]*$")]] = Field(
+        default_factory=dict, max_length=MAX_SECRETS
+    )
+
+    @field_validator("env")
+    @classmethod
+    def _variables(cls, value: dict[str, str]) -> dict[str, str]:
+        if not all(_VARIABLE.fullmatch(name) for name in value):
+            raise ValueError("A name in env is not one of an environment variable.")
+        return value
 
 
 class Secrets(RulesHandler):
@@ -38,7 +54,7 @@ class Secrets(RulesHandler):
 
     while_locked = "steer"
     steer_action = "secrets"
-    max_body = 2 * (MAX_SECRETS * MAX_NAME + 256 * 1024)
+    max_body = 2 * (MAX_SECRETS * MAX_NAME + 256 * 1024) + 2 * 1024 * 1024
 
     @property
     def store(self) -> SessionSecrets:
@@ -56,11 +72,15 @@ class Secrets(RulesHandler):
     async def put(self) -> None:
         """Other secrets from now on."""
         body: Delivery = self.body(Delivery)
-        running = [session.info.pid for session in self.sessions.terminals.values()]
+        infos = [session.info for session in self.sessions.terminals.values()]
+        running = [info.pid for info in infos]
+        # Of a program that has only just begun, the kernel does not show the environment yet.
+        new = any(time.monotonic() - info.created_monotonic < NEW_SECONDS for info in infos)
+        newest = {self.store.directory} if new or self.sessions.creating else set()
         try:
             values = {name: _decoded(name, text) for name, text in body.secrets.items()}
             await asyncio.to_thread(
-                lambda: self.store.store(body.version, values, directories_in_use(running))
+                lambda: self.store.store(body.version, values, directories_in_use(running) | newest, body.env)
             )
         except ValueError as error:
             raise SessionError(422, str(error)) from None
@@ -74,7 +94,14 @@ class Secrets(RulesHandler):
 
     def _answer(self) -> None:
         self.set_header("Cache-Control", "no-store")
-        self.reply({"version": self.store.version, "names": self.store.names})
+        self.reply(
+            {
+                "version": self.store.version,
+                "names": self.store.names,
+                # Says also that this server takes an `env`, which an older one refuses.
+                "env": sorted(self.store.variables),
+            }
+        )
 
 
 def _decoded(name: str, text: str) -> bytes:

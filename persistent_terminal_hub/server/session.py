@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from terminado.management import PtyWithClients
 
+from persistent_terminal_hub.lifecycle import state_of
+
 from .answers import Recogniser
 from .attachments import Attachments
 from .history import PIECE, History
@@ -154,9 +156,7 @@ class PersistentPty(PtyWithClients):
     @property
     def state(self) -> str:
         """`active` while a client is attached, `dormant` while none is, `ended` after that."""
-        if not self.info.running:
-            return "ended"
-        return "active" if self.info.attached else "dormant"
+        return state_of(running=self.info.running, attached=bool(self.info.attached))
 
     def model(self) -> dict[str, Any]:
         """The session as the API shows it."""

@@ -1,5 +1,7 @@
 """A person's secrets in their workspace: files on a tmpfs, and the environment of new sessions.
 
+The workspace's own `env` comes the same way, so that every session has it, whoever made it.
+
 The control service writes them (`secrets_routes`); they come again after each start of the workspace.
 
     $PTH_RUNTIME_DIR/session-secrets.json    what new sessions get, 0600
@@ -33,7 +35,7 @@ FILE = "session-secrets.json"
 LINK = "secrets"
 #: Directories of sessions that still run; beyond it the oldest go, whoever uses them.
 MAX_KEPT = 16
-MAX_FILE = 1024 * 1024
+MAX_FILE = 4 * 1024 * 1024
 _DIRECTORY = re.compile(r"secrets-[0-9a-f]{12}")
 
 
@@ -48,6 +50,7 @@ class SessionSecrets:
         self.version = ""
         self._name = ""
         self._secrets: dict[str, bytes] = {}
+        self._variables: dict[str, str] = {}
         try:
             self._load()
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -60,16 +63,29 @@ class SessionSecrets:
         """What there is."""
         return sorted(self._secrets)
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The workspace's own environment, which is no secret."""
+        return dict(self._variables)
+
+    @property
+    def directory(self) -> str:
+        """Where the files of a session are that is created now; empty without secrets."""
+        return str(self._directory / self._name) if self._name else ""
+
     def environment(self) -> dict[str, str]:
-        """What a new session gets besides everything else."""
+        """What a new session gets besides everything else. A variable wins over a secret."""
         with self._lock:
             if not self._secrets:
-                return {}
+                return dict(self._variables)
             found = {name: variable_of(name, value) for name, value in self._secrets.items()}
             env = {name: text for name, text in found.items() if text is not None}
-            return {**env, DIRECTORY_VARIABLE: str(self._directory / self._name)}
+            return {**env, **self._variables, DIRECTORY_VARIABLE: str(self._directory / self._name)}
 
-    def store(self, version: str, given: Mapping[str, bytes], in_use: Collection[str]) -> bool:
+    def store(
+        self, version: str, given: Mapping[str, bytes], in_use: Collection[str],
+        variables: Mapping[str, str] | None = None,
+    ) -> bool:  # fmt: skip
         """Take a new state; whether it differs. Blocks; raises ValueError or OSError and keeps the old one.
 
         `in_use`: directories that running sessions were started with.
@@ -78,18 +94,21 @@ class SessionSecrets:
         with self._lock:
             if version == self.version:
                 return False
+            env = dict(variables or {})
             if dict(given) == self._secrets:
-                self._write(version, self._name, self._secrets)
-                self.version = version
-                return False
+                changed = env != self._variables
+                self._write(version, self._name, self._secrets, env)
+                self.version, self._variables = version, env
+                return changed
             name = f"secrets-{secrets.token_hex(6)}"
             try:
                 self._make_directory(name, given)
-                self._write(version, name, given)
+                self._write(version, name, given, env)
             except BaseException:
                 shutil.rmtree(self._directory / name, ignore_errors=True)
                 raise
             self.version, self._name, self._secrets = version, name, dict(given)
+            self._variables = env
             self._link()
             self._remove_unused(in_use)
             return True
@@ -117,21 +136,23 @@ class SessionSecrets:
         name, version = str(name), str(version)
         found = {str(key): base64.b64decode(value) for key, value in document["secrets"].items()}
         check_all(found)
+        env = {str(key): str(value) for key, value in document.get("env", {}).items()}
         # Nothing was ever delivered but "none": then there is no directory.
         if (name or found) and not _DIRECTORY.fullmatch(name):
             raise ValueError
-        self.version, self._name, self._secrets = version, name, found
+        self.version, self._name, self._secrets, self._variables = version, name, found, env
 
-    def _write(self, version: str, name: str, given: Mapping[str, bytes]) -> None:
+    def _write(self, version: str, name: str, given: Mapping[str, bytes], env: Mapping[str, str]) -> None:
         document = {
             "version": version,
             "life": self._life,
             "directory": name,
             "secrets": {key: base64.b64encode(value).decode() for key, value in given.items()},
+            "env": dict(env),
         }
         temporary = self._directory / f".{FILE}.{secrets.token_hex(4)}"
         try:
-            _write_private(temporary, json.dumps(document).encode())
+            _write_private(temporary, json.dumps(document, ensure_ascii=False).encode())
             temporary.replace(self._directory / FILE)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -167,7 +188,7 @@ class SessionSecrets:
         return []
 
     def _forget(self) -> None:
-        self.version, self._name, self._secrets = "", "", {}
+        self.version, self._name, self._secrets, self._variables = "", "", {}, {}
         for path in self._directories():
             shutil.rmtree(path, ignore_errors=True)
         for name in (FILE, LINK):

@@ -95,9 +95,10 @@ def _hash(folder: str) -> str:
 
 
 async def _measured(port: int, folder: str, cycles: int) -> dict[str, float]:
-    from persistent_terminal_hub.culler.app import Place, build
+    from persistent_terminal_hub.culler.app import build
     from persistent_terminal_hub.culler.http import Http
     from persistent_terminal_hub.culler.log import DecisionLog
+    from persistent_terminal_hub.services import Place
 
     settings = _settings(folder)
     lines: list[str] = []

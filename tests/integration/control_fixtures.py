@@ -1,4 +1,4 @@
-"""A whole installation with the control service, on the process backend, and people who use its API."""
+"""A whole installation with the control service, and people who use its API."""
 
 from __future__ import annotations
 
@@ -24,8 +24,13 @@ class Person:
     def __init__(self, stack: Stack, name: str, password: str | None = None) -> None:
         self.stack = stack
         self.name = name
-        session = stack.login(name, password) if password else stack.login(name)
-        self.token = stack.token(session, name)
+        self.browser = stack.login(name, password) if password else stack.login(name)
+        self.token = stack.token(self.browser, name)
+
+    def call(self, method: str, path: str, body: Any = None) -> requests.Response:
+        """A request to any address of the installation."""
+        headers = {"Authorization": f"token {self.token}"}
+        return requests.request(method, self.stack.url + path, headers=headers, json=body, timeout=30)
 
     def ask(self, method: str, path: str, body: Any = None, **kwargs: Any) -> requests.Response:
         """A request to the API; `path` is below api/."""
@@ -59,6 +64,45 @@ class Person:
         assert done["state"] == "done", done
         return dict(self.get(f"workspaces/{done['workspaceId']}"))
 
+    # -- in a workspace, without the service
+    def inside(self, method: str, path: str, body: Any = None, workspace: str = "") -> requests.Response:
+        """A request to the extension of one's own workspace."""
+        where = f"/user/{self.name}/{workspace}/" if workspace else f"/user/{self.name}/"
+        return self.call(method, f"{where}persistent-terminals/api/{path}", body)
+
+    def session(self, command: str, workspace: str = "") -> str:
+        """Run a command in a new session and return the session's id."""
+        answer = self.inside("POST", "sessions", {"argv": ["bash", "-c", command]}, workspace)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def printed(self, command: str, out: Path) -> str:
+        """What a command in a new session of a local process writes to its standard output."""
+        out.unlink(missing_ok=True)
+        self.session(f"({command}) > {out}.tmp 2>&1; mv {out}.tmp {out}")
+        wait_for(out.exists, 10, f"the session ran {command}")
+        return out.read_text()
+
+    def put_secret(self, name: str, value: str, query: str = "", **more: str) -> requests.Response:
+        """Set a secret."""
+        return self.ask("PUT", f"secrets/{name}{query}", {"value": value, **more})
+
+    def wait_for_secrets(self, names: list[str], workspace: str = "") -> None:
+        """Until a workspace has them."""
+        wait_for(
+            lambda: self.inside("GET", "secrets", None, workspace).json().get("names") == names,
+            20, f"{names} arrived",
+        )  # fmt: skip
+
+    def restart(self) -> None:
+        """Stop the default workspace and start it."""
+        self.stack.api(self.browser, "DELETE", f"/users/{self.name}/server")
+        wait_for(
+            lambda: not self.stack.api(self.browser, "GET", f"/users/{self.name}").json()["servers"],
+            60, "the workspace stopped",
+        )  # fmt: skip
+        self.stack.start_workspace(self.browser, self.name)
+
     def status(self, key: str) -> str:
         """Of a workspace; "gone" when there is none."""
         answer = self.ask("GET", f"workspaces/{key}")
@@ -76,24 +120,32 @@ def kill_control(stack: Stack) -> None:
         os.kill(stack.pid_of("persistent_terminal_hub.control"), signal.SIGKILL)
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    settings: dict[str, dict[str, Any]] = {
-        "culler": {"enabled": False},
-        "control": {"operators": ["olga"]},
-        "workspace": {"maxPerUser": 4},
-        "audit": {"headMinutes": 1},
-    }
-    stack = Stack(tmp_path_factory.mktemp("control"), backend="process", settings=settings)
+@contextlib.contextmanager
+def installation(
+    folder: Path, users: tuple[str, ...], settings: dict[str, dict[str, Any]], backend: str = "process"
+) -> Iterator[Stack]:
+    """One that answers, with accounts; everything of it is gone at the end."""
+    stack = Stack(folder, backend=backend, settings={"culler": {"enabled": False}, **settings})
     try:
         stack.start()
-        for name in ("alice", "bob", "olga"):
+        for name in users:
             stack.add_user(name)
         wait_for(lambda: answers(stack), 30, "the service answers")
         yield stack
     finally:
         stack.stop()
-        stack.end_processes()
+        stack.remove_everything()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    settings: dict[str, dict[str, Any]] = {
+        "control": {"operators": ["olga"]},
+        "workspace": {"maxPerUser": 4},
+        "audit": {"headMinutes": 1},
+    }
+    with installation(tmp_path_factory.mktemp("control"), ("alice", "bob", "olga"), settings) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import inspect, text
 
+from persistent_terminal_hub.cli import main
+from persistent_terminal_hub.control.audit_command import AUDIT_KEYS
+from persistent_terminal_hub.control.audit_drain import HEAD_KEY, HEADS
 from persistent_terminal_hub.control.audit_log import AuditLog, Entry, HeadSigner, Query, read_heads
 from persistent_terminal_hub.control.database import Database, DatabaseError
 from persistent_terminal_hub.control.models import Base
@@ -119,6 +123,36 @@ def test_a_change_behind_our_back_is_seen(
         session.execute(text(change))
     problems = log.verify(heads)
     assert any(says in problem.sentence for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (None, "The audit log is whole: it ends at row 10; 1 exported head(s) agree"),
+        ("UPDATE audit SET record = replace(record, 'lock', 'lick') WHERE number = 5", "row 5"),
+        ("DELETE FROM audit WHERE number = 5", "missing"),
+        ("DELETE FROM audit WHERE number > 5", "cut off"),
+    ],
+)
+def test_the_command_says_so(database_url: str, tmp_path: Path, change: str | None, says: str) -> None:
+    """`audit verify` as an administrator runs it, with the exported head."""
+    config = tmp_path / "hub.json"
+    config.write_text(json.dumps({"dataDir": str(tmp_path), "control": {"databaseUrl": database_url}}))
+    database = Database(database_url)
+    database.migrate()
+    log = AuditLog(database, FileKeys(tmp_path / "keys" / AUDIT_KEYS))
+    log.append(events(10))
+    head = log.head()
+    assert head is not None
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / HEADS).write_text(HeadSigner(tmp_path / "keys" / HEAD_KEY).line(head) + "\n")
+    if change is not None:
+        with database.session() as session:
+            session.execute(text(change))
+    database.close()
+    result = CliRunner().invoke(main, ["audit", "verify", "--config", str(config)], env={"PTH_CONFIG": None})
+    assert result.exit_code == (0 if change is None else 1), result.output
+    assert says in result.output
 
 
 def test_heads_that_are_not_ours(log: AuditLog, tmp_path: Path) -> None:

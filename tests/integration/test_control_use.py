@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -18,6 +21,8 @@ import requests
 from websockets.sync.client import connect
 
 from persistent_terminal_hub.client.control_sync import ControlService
+from persistent_terminal_hub.control.database import Database
+from persistent_terminal_hub.control.models import IdempotentRequest
 from tests.integration.control_fixtures import Person, kill_control
 from tests.support.relay import Relay
 from tests.support.stack import Stack, wait_for
@@ -130,6 +135,111 @@ def test_repeated_with_the_same_key(alice: Person, lab: str) -> None:
     first = alice.ask("POST", path, body, headers=headers).json()
     assert alice.ask("POST", path, body, headers=headers).json() == first
     assert execute(alice, lab, "wc -l < counted").json()["stdout"].strip() == "1"
+
+
+def test_killed_in_the_middle_it_is_not_run_again(stack: Stack, alice: Person, lab: str) -> None:
+    """A command: nobody can tell any more. A session: the one that was made is found."""
+    keys = [{"Idempotency-Key": str(uuid.uuid4())} for _ in range(2)]
+    command = {"command": "echo x >> ran; sleep 3; echo y >> ran", "timeout": 20}
+    path = f"workspaces/{lab}/execute"
+
+    def ask() -> None:
+        with contextlib.suppress(requests.RequestException):
+            alice.ask("POST", path, command, headers=keys[0])
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_for(lambda: execute(alice, lab, "cat ran").json()["stdout"] == "x\n", 20, "it runs")
+    kill_control(stack)
+    asking.join()
+    wait_for(lambda: alice.ask("GET", "me").ok, 30, "the service is back")
+
+    def again() -> dict[str, Any] | None:
+        answer = alice.ask("POST", path, command, headers=keys[0])
+        assert answer.status_code == 409, answer.text
+        return dict(answer.json()) if answer.json()["reason"] != "In progress" else None
+
+    began = time.monotonic()
+    refused = wait_for(again, 30, "the claim of the service that was killed lapses")
+    assert time.monotonic() - began < 20
+    assert refused["reason"] == "Outcome unknown" and "not known" in refused["message"] and refused["hint"]
+    assert execute(alice, lab, "grep -c x ran").json()["stdout"].strip() == "1"
+
+    body = {"workspace": lab, "name": "twice"}
+    made = alice.ask("POST", "sessions", body, headers=keys[1]).json()
+    # As if the service had been killed before it could write the answer down.
+    database = Database(f"sqlite:///{stack.data}/control.sqlite")
+    with database.session() as session:
+        row = session.get(
+            IdempotentRequest, ("alice", _route("POST", "sessions"), keys[1]["Idempotency-Key"])
+        )
+        assert row is not None and row.noted
+        row.status = row.answer = None
+    database.close()
+    found = alice.ask("POST", "sessions", body, headers=keys[1])
+    assert found.status_code == 201, found.text
+    assert found.json()["id"] == made["id"] and found.json()["token"]
+    names = [s["name"] for s in alice.get(f"sessions?workspace={lab}")["sessions"]]
+    assert names.count("twice") == 1
+    assert alice.ask("DELETE", f"sessions/{made['id']}").status_code == 204
+
+
+def _route(method: str, path: str) -> str:
+    return f"{method} {hashlib.sha256(f'/services/terminals/api/{path}'.encode()).hexdigest()}"
+
+
+@pytest.mark.parametrize("cwd", ["no/such", "../no-such", "/dev/null", "a\x00b", "x" * 5000])
+def test_a_session_begins_in_a_folder_or_not_at_all(alice: Person, lab: str, cwd: str) -> None:
+    answer = alice.ask("POST", "sessions", {"workspace": lab, "name": "lost", "cwd": cwd})
+    assert answer.status_code == 422, answer.text
+    assert "lost" not in {s["name"] for s in alice.get(f"sessions?workspace={lab}")["sessions"]}
+
+
+def test_a_session_may_begin_wherever_its_shell_may_go(alice: Person, lab: str) -> None:
+    """Only for commands is the home a bound: a terminal is no less than a shell."""
+    root = Path(alice.get(f"workspaces/{lab}")["rootPath"])
+    for cwd, where in (("..", root.parent), ("/etc/../etc", Path("/etc"))):
+        made = alice.ask("POST", "sessions", {"workspace": lab, "cwd": cwd}).json()
+        assert made["cwd"] == str(where.resolve())
+        assert alice.ask("DELETE", f"sessions/{made['id']}").status_code == 204
+
+
+# -- locked ------------------------------------------------------------------------------------------------
+def test_a_locked_workspace(stack: Stack, alice: Person, olga: Person, admin: Person) -> None:
+    shut = alice.create("shut")["workspaceId"]
+    made = [alice.ask("POST", "sessions", {"workspace": shut, "name": n}).json() for n in "abc"]
+    lock = f"{stack.url}/hub/persistent-terminals/api/lock"
+    done = requests.post(
+        lock, json={"workspace": "shut"}, headers={"Authorization": f"token {alice.token}"}, timeout=30
+    )
+    assert done.status_code == 200 and done.json()["workspaces"][0]["result"] == "locked", done.text
+    asked: list[tuple[str, str, Any]] = [
+        ("POST", f"workspaces/{shut}/execute", {"command": "true"}),
+        ("POST", f"workspaces/{shut}/execute", {"command": "true", "stream": True}),
+        ("GET", f"workspaces/{shut}/logs", None),
+        ("POST", "sessions", {"workspace": shut}),
+        ("PATCH", f"sessions/{made[0]['id']}", {"name": "x"}),
+        ("DELETE", f"sessions/{made[0]['id']}", None),
+    ]
+    for method, path, body in asked:
+        answer = alice.ask(method, path, body)
+        assert answer.status_code == 423, (method, path, answer.text)
+        assert answer.json()["hint"] and "locked" in answer.json()["message"]
+    listed = alice.get(f"sessions?workspace={shut}")["sessions"]
+    assert {(s["name"], s["state"]) for s in listed} == {(n, "locked") for n in "abc"}
+    assert all(s["cwd"] is None and s["argv"] is None for s in listed)
+    # Who steers does not need what is in it.
+    assert olga.ask("DELETE", f"sessions/{made[1]['id']}").status_code == 204
+    assert admin.ask("DELETE", f"sessions/{made[2]['id']}").status_code == 204
+    assert {
+        s["name"] for s in alice.get(f"sessions?workspace={shut}")["sessions"] if s["state"] == "locked"
+    } == {"a"}
+    assert admin.ask("GET", f"workspaces/{shut}/stats").status_code == 200
+    assert olga.operation(olga.ask("POST", f"workspaces/{shut}/stop", {}))["state"] == "done"
+    assert alice.operation(alice.ask("POST", f"workspaces/{shut}/start", {}))["state"] == "done"
+    assert execute(alice, shut, "true").status_code == 423, "a start opens nothing"
+    assert alice.operation(alice.ask("DELETE", f"workspaces/{shut}"))["state"] == "done"
+    assert alice.status(shut) == "gone"
 
 
 # -- rights ------------------------------------------------------------------------------------------------
@@ -351,6 +461,32 @@ def test_the_client_without_async(alice: Person, lab: str) -> None:
 
 
 # -- audit -------------------------------------------------------------------------------------------------
+def test_what_the_hub_was_asked_for_is_written_down_too(stack: Stack, alice: Person, admin: Person) -> None:
+    """On the hub's own pages and API, past the control service."""
+    session = stack.login("alice")
+    assert stack.post(stack.session(), "/hub/login", {"username": "alice", "password": "wrong"}).status_code
+    made = stack.api(session, "POST", "/users/alice/tokens", json={"note": "audited"}).json()
+    assert stack.api(session, "DELETE", f"/users/alice/tokens/{made['id']}").status_code == 204
+    stack.start_workspace(session, "alice", "plain")
+    assert stack.api(session, "DELETE", "/users/alice/servers/plain", json={"remove": True}).status_code < 300
+    assert stack.api(session, "DELETE", "/users/admin/server").status_code in (403, 404)
+    assert session.get(f"{stack.url}/hub/logout", timeout=10).ok
+    wanted = {
+        ("alice", "login", "hub", "ok"), ("alice", "login", "hub", "refused"),
+        ("alice", "logout", "hub", "ok"),
+        ("alice", "token.create", "alice", "ok"), ("alice", "token.revoke", "alice", "ok"),
+        ("alice", "server.start", "alice/plain", "begun"), ("alice", "server.stop", "alice/plain", "ok"),
+        ("", "server.stopped", "alice/plain", "ok"), ("alice", "server.stop", "admin/", "refused"),
+        ("admin", "account.approve", "authorize", "ok"),
+    }  # fmt: skip
+
+    def missing() -> set[tuple[str, ...]]:
+        records = [entry["record"] for entry in admin.get("audit?limit=1000")["records"]]
+        return wanted - {tuple(r.get(n, "") for n in ("who", "what", "on", "result")) for r in records}
+
+    wait_for(lambda: not missing(), 20, "everything is in the log")
+
+
 def test_everything_is_written_down_once(stack: Stack, alice: Person, admin: Person, lab: str) -> None:
     secret = f"marker-{uuid.uuid4().hex}"
     assert execute(alice, lab, f"true {secret}").status_code == 200
@@ -366,6 +502,9 @@ def test_everything_is_written_down_once(stack: Stack, alice: Person, admin: Per
         if r["record"]["what"] == "workspace.create" and r["record"]["on"] == "alice/lab"
     ]  # fmt: skip
     assert [r["result"] for r in created] == ["ok", "asked"]
+    begun = [(r["record"]["what"], r["record"]["result"]) for r in page["records"]]
+    for what in ("session.create", "session.rename", "session.end"):
+        assert begun.count((what, "ok")) and begun.count((what, "begun")) >= begun.count((what, "ok"))
     small = admin.get("audit?limit=2")
     rest = admin.get(f"audit?limit=2&before={small['before']}")
     numbers = [r["number"] for r in small["records"] + rest["records"]]

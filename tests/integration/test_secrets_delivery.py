@@ -2,78 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from websockets.sync.client import connect
 
+from persistent_terminal_hub.control.audit_command import AUDIT_KEYS
+from persistent_terminal_hub.control.audit_log import AuditLog
+from persistent_terminal_hub.control.database import Database
+from persistent_terminal_hub.control.errors import ApiError
+from persistent_terminal_hub.control.hub import Hub
+from persistent_terminal_hub.control.leftovers import GRACE_SECONDS, Leftovers, Removal
+from persistent_terminal_hub.sealing_keys import FileKeys
+from tests.integration.control_fixtures import Person, installation
 from tests.support.stack import Stack, wait_for
 
 API = "/services/terminals/api/secrets"
 VALUE = "s3cr3t-value-that-is-nowhere-else"
 
 
-class Person:
-    """A user with a token and a workspace."""
-
-    def __init__(self, stack: Stack, name: str, password: str | None = None) -> None:
-        self.stack, self.name = stack, name
-        self.browser = stack.login(name, password) if password else stack.login(name)
-        self.token = stack.token(self.browser, name)
-
-    def call(self, method: str, path: str, body: Any = None) -> requests.Response:
-        headers = {"Authorization": f"token {self.token}"}
-        return requests.request(method, self.stack.url + path, headers=headers, json=body, timeout=30)
-
-    def put(self, name: str, value: str, query: str = "", **more: str) -> requests.Response:
-        return self.call("PUT", f"{API}/{name}{query}", {"value": value, **more})
-
-    def session(self, command: str) -> str:
-        """Run a command in a new session and return the session's id."""
-        path = f"/user/{self.name}/persistent-terminals/api/sessions"
-        answer = self.call("POST", path, {"argv": ["bash", "-c", command]})
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["id"])
-
-    def printed(self, command: str, out: Path) -> str:
-        """What a command in a new session writes to its standard output."""
-        out.unlink(missing_ok=True)
-        self.session(f"({command}) > {out}.tmp 2>&1; mv {out}.tmp {out}")
-        wait_for(out.exists, 10, f"the session ran {command}")
-        return out.read_text()
-
-    def wait_for_version(self, names: list[str]) -> None:
-        path = f"/user/{self.name}/persistent-terminals/api/secrets"
-        wait_for(lambda: self.call("GET", path).json().get("names") == names, 20, f"{names} arrived")
-
-    def restart(self) -> None:
-        self.stack.api(self.browser, "DELETE", f"/users/{self.name}/server")
-        wait_for(
-            lambda: not self.stack.api(self.browser, "GET", f"/users/{self.name}").json()["servers"],
-            30, "the workspace stopped",
-        )  # fmt: skip
-        self.stack.start_workspace(self.browser, self.name)
-
-
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    settings: dict[str, dict[str, Any]] = {"culler": {"enabled": False}, "control": {"operators": ["olga"]}}
-    stack = Stack(tmp_path_factory.mktemp("secrets"), backend="process", settings=settings)
-    try:
-        stack.start()
-        for user in ("alice", "olga"):
-            stack.add_user(user)
-        wait_for(lambda: requests.get(stack.url + API, timeout=5).status_code == 401, 30, "it answers")
+    settings: dict[str, dict[str, Any]] = {"control": {"operators": ["olga"]}}
+    with installation(tmp_path_factory.mktemp("secrets"), ("alice", "olga", "gone"), settings) as stack:
         yield stack
-    finally:
-        stack.stop()
-        stack.remove_everything()
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +43,11 @@ def alice(stack: Stack) -> Person:
     alice = Person(stack, "alice")
     stack.start_workspace(alice.browser, "alice")
     return alice
+
+
+@pytest.fixture(scope="module")
+def admin(stack: Stack) -> Person:
+    return Person(stack, "admin", stack.admin_password)
 
 
 def everything_but_sessions(stack: Stack, out: Path) -> Iterator[tuple[str, bytes]]:
@@ -103,9 +70,11 @@ def test_from_the_api_to_a_new_session_only(stack: Stack, alice: Person, tmp_pat
     out = tmp_path / "out"
     old = tmp_path / "old"
     alice.session(f"while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; env > {old}.tmp; mv {old}.tmp {old}")
-    assert alice.put("API_TOKEN", VALUE).status_code == 201
-    assert alice.put("key.pem", base64.b64encode(b"\0" + VALUE.encode()).decode(), encoding="base64").ok
-    alice.wait_for_version(["API_TOKEN", "key.pem"])
+    assert alice.put_secret("API_TOKEN", VALUE).status_code == 201
+    assert alice.put_secret(
+        "key.pem", base64.b64encode(b"\0" + VALUE.encode()).decode(), encoding="base64"
+    ).ok
+    alice.wait_for_secrets(["API_TOKEN", "key.pem"])
 
     command = (
         "echo $API_TOKEN; cat $PTH_SECRETS_DIR/API_TOKEN; echo; cat $PTH_SECRETS_DIR/key.pem | base64 -w0"
@@ -123,7 +92,7 @@ def test_from_the_api_to_a_new_session_only(stack: Stack, alice: Person, tmp_pat
         f"while [ ! -e {tmp_path}/go2 ]; do sleep 0.1; done; cat $PTH_SECRETS_DIR/API_TOKEN > {late}.tmp; "
         f"mv {late}.tmp {late}"
     )
-    assert alice.put("API_TOKEN", "another").status_code == 204
+    assert alice.put_secret("API_TOKEN", "another").status_code == 204
     wait_for(lambda: alice.printed("echo $API_TOKEN", out).strip() == "another", 20, "the change arrived")
     (tmp_path / "go2").touch()
     wait_for(late.exists, 10, "the session ended")
@@ -132,8 +101,8 @@ def test_from_the_api_to_a_new_session_only(stack: Stack, alice: Person, tmp_pat
     listed = alice.call("GET", API)
     assert [entry["name"] for entry in listed.json()["secrets"]] == ["API_TOKEN", "key.pem"]
     assert all(entry["problem"] is None for entry in listed.json()["secrets"])
-    assert alice.put("API_TOKEN", VALUE).status_code == 204
-    alice.wait_for_version(["API_TOKEN", "key.pem"])
+    assert alice.put_secret("API_TOKEN", VALUE).status_code == 204
+    alice.wait_for_secrets(["API_TOKEN", "key.pem"])
     wait_for(lambda: alice.printed("echo $API_TOKEN", out).strip() == VALUE, 20, "the value arrived")
     assert VALUE not in listed.text + alice.call("GET", API).text
     for where, content in everything_but_sessions(stack, out):
@@ -143,9 +112,9 @@ def test_from_the_api_to_a_new_session_only(stack: Stack, alice: Person, tmp_pat
 
 def test_for_one_workspace_wins_and_goes(alice: Person, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert alice.put("BOTH", "all").status_code == 201
-    assert alice.put("BOTH", "one", "?workspace=alice~").status_code == 201
-    assert alice.put("BOTH", "other", "?workspace=gpu").status_code == 201
+    assert alice.put_secret("BOTH", "all").status_code == 201
+    assert alice.put_secret("BOTH", "one", "?workspace=alice~").status_code == 201
+    assert alice.put_secret("BOTH", "other", "?workspace=gpu").status_code == 201
     wait_for(lambda: alice.printed("echo $BOTH", out).strip() == "one", 20, "the one for it wins")
     assert alice.call("DELETE", f"{API}/BOTH?workspace=alice~").status_code == 204
     wait_for(lambda: alice.printed("echo $BOTH", out).strip() == "all", 20, "the one for all is left")
@@ -156,25 +125,146 @@ def test_for_one_workspace_wins_and_goes(alice: Person, tmp_path: Path) -> None:
 
 def test_a_restart_and_a_killed_service(stack: Stack, alice: Person, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert alice.put("KEPT", "first").ok
+    assert alice.put_secret("KEPT", "first").ok
+    assert alice.ask("PATCH", "workspaces/alice~", {"env": {"MODE": "kept, too"}}).ok
     old = stack.pid_of("persistent_terminal_hub.control")
     os.kill(old, signal.SIGKILL)
     alice.restart()
     wait_for(lambda: stack.pid_of("persistent_terminal_hub.control") != old, 20, "the service is back")
     wait_for(lambda: alice.printed("echo $KEPT", out).strip() == "first", 30, "it came again")
+    assert alice.printed("echo $MODE", out).strip() == "kept, too"
     # Killed between the change and its delivery, or not: it arrives.
-    assert wait_for(lambda: alice.put("KEPT", "second"), 20, "the service answers").ok
+    assert wait_for(lambda: alice.put_secret("KEPT", "second"), 20, "the service answers").ok
     os.kill(stack.pid_of("persistent_terminal_hub.control"), signal.SIGKILL)
     wait_for(lambda: alice.printed("echo $KEPT", out).strip() == "second", 40, "the change arrived")
     wait_for(lambda: alice.call("GET", API).status_code == 200, 20, "the service is back")
 
 
-def test_nobody_else(stack: Stack, alice: Person) -> None:
-    olga, admin = Person(stack, "olga"), Person(stack, "admin", stack.admin_password)
+def test_a_workspace_is_created_with_its_own(stack: Stack, alice: Person, tmp_path: Path) -> None:
+    given = {"env": {"MODE": "fast ü"}, "secrets": {"OWN": VALUE, "KEPT": "of lab"}}
+    asked = alice.ask("POST", "workspaces", {"name": "lab", **given})
+    done = alice.operation(asked)
+    lab = alice.get("workspaces/alice~lab")
+    assert done["state"] == "done" and lab["env"] == given["env"]
+    assert VALUE not in asked.text + str(done) + str(lab)
+    listed = {(s["name"], s["workspace"]) for s in alice.get("secrets?workspace=lab")["secrets"]}
+    assert listed == {("OWN", "alice~lab"), ("KEPT", "alice~lab")}
+
+    def seen(how: str) -> dict[str, str]:
+        """The environment of a session that is made in one of the ways there are."""
+        out = tmp_path / f"{how}-{time.monotonic_ns()}"
+        command = f"env -0 > {out}.tmp; mv {out}.tmp {out}"
+        if how == "jupyterlab":  # the stock resource, and its socket
+            made = alice.call("POST", "/user/alice/lab/api/terminals", {})
+            assert made.status_code == 200, made.text
+            url = f"{stack.url}/user/alice/lab/terminals/websocket/{made.json()['name']}"
+            header = {"Authorization": f"token {alice.token}"}
+            with connect(url.replace("http", "ws", 1), additional_headers=header) as socket:
+                socket.send(json.dumps(["stdin", command + "\n"]))
+                wait_for(out.exists, 20, "the terminal ran it")
+        elif how == "extension":
+            alice.session(command, "lab")
+        else:
+            body = {"workspace": "alice~lab", "argv": ["bash", "-c", command]}
+            assert alice.ask("POST", "sessions", body).status_code == 201
+        wait_for(out.exists, 20, f"a session of {how} ran it")
+        return dict(entry.split("=", 1) for entry in out.read_text().rstrip("\0").split("\0"))
+
+    # At once: whoever waited for the creation has them.
+    for how in ("jupyterlab", "extension", "api"):
+        env = seen(how)
+        assert (env["MODE"], env["OWN"], env["KEPT"]) == ("fast ü", VALUE, "of lab"), how
+    executed = alice.ask("POST", "workspaces/alice~lab/execute", {"command": "echo $MODE-$OWN"})
+    assert executed.json()["stdout"] == "fast ü-\n"
+    direct = alice.inside("POST", "execute", {"command": "echo $MODE-$OWN"}, "lab")
+    assert direct.json()["stdout"] == "fast ü-\n"
+
+    # A change reaches new sessions.
+    assert alice.ask("PATCH", "workspaces/alice~lab", {"env": {"MODE": "slow"}}).status_code == 200
+    wait_for(lambda: seen("extension")["MODE"] == "slow", 20, "the change arrived")
+    assert alice.operation(alice.ask("DELETE", "workspaces/alice~lab"))["state"] == "done"
+    assert alice.get("secrets?workspace=lab")["secrets"] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "secrets", "words"),
+    [
+        (
+            {"url": "https://192.0.2.1/r.git", "credentialsSecret": "NOT_THERE"},
+            {},
+            "no secret named",
+        ),
+        ({"url": "https://192.0.2.1/r.git", "credentialsSecret": "GIT"}, {"GIT": "x"}, "user:token"),
+        ({"url": "ssh://git@192.0.2.1/r.git", "credentialsSecret": "GIT"}, {"GIT": "a:b"}, "private ssh key"),
+        ({"url": "git://192.0.2.1/r.git", "credentialsSecret": "GIT"}, {"GIT": "a:b"}, "https and ssh"),
+        ({"url": "https://192.0.2.1/r.git"}, {"PATH": "x"}, "is taken"),
+    ],
+)
+def test_a_creation_that_is_refused_stores_nothing(
+    alice: Person, source: dict[str, str], secrets: dict[str, str], words: str
+) -> None:
+    body = {"name": "no", "source": source, "secrets": secrets}
+    for path in ("workspaces", "workspaces/clone"):
+        answer = alice.ask("POST", path, body)
+        assert answer.status_code == 422 and words in answer.json()["message"], answer.text
+    assert alice.status("alice~no") == "gone" and alice.get("secrets?workspace=no")["secrets"] == []
+
+
+async def test_who_is_deleted_leaves_nothing(stack: Stack, alice: Person, admin: Person) -> None:
+    gone = Person(stack, "gone")
+    assert gone.put_secret("THEIRS", VALUE).status_code == 201
+    assert gone.put_secret("THEIRS", VALUE, "?workspace=lab").status_code == 201
+    alice.create("byhand", start=False, secrets={"OF_BYHAND": VALUE}, env={"A": "b"})
+    assert admin.call("DELETE", "/hub/api/users/alice/servers/byhand", {"remove": True}).ok
+    # What the service does every few minutes, on its own database and beside it.
+    database = Database(f"sqlite:///{stack.data}/control.sqlite")
+    removal = Removal(database, AuditLog(database, FileKeys(stack.data / "keys" / AUDIT_KEYS)))
+    hub, nowhere = Hub(f"{stack.url}/hub/api", admin.token), Hub("http://127.0.0.1:1/hub/api", "x")
+    now = 0.0
+
+    async def in_a_thread(call: Any, *args: Any) -> Any:
+        return await asyncio.to_thread(call, *args)
+
+    leftovers = Leftovers(hub, removal, in_a_thread, lambda: now)
+    try:
+        await leftovers.look()
+        assert admin.call("DELETE", "/hub/api/users/gone").ok
+        # A hub that does not answer takes nothing from anybody.
+        away = Leftovers(nowhere, removal, in_a_thread, lambda: now)
+        for _ in range(2):
+            with pytest.raises(ApiError):
+                await away.look()
+            now += GRACE_SECONDS
+        await leftovers.look()  # byhand was missing before, gone was not
+        kept = await asyncio.to_thread(removal.kept)
+        assert "gone" in kept and "byhand" not in kept["alice"].workspaces
+        now += GRACE_SECONDS
+        await leftovers.look()
+        kept = await asyncio.to_thread(removal.kept)
+        assert "gone" not in kept and "alice" in kept
+    finally:
+        await hub.close()
+        await nowhere.close()
+        database.close()
+    assert alice.get("secrets?workspace=byhand")["secrets"] == []
+    assert {s["name"] for s in alice.get("secrets")["secrets"]} >= {"API_TOKEN", "KEPT"}
+    records = [r["record"] for r in admin.get("audit?what=secret.delete&who=service:terminals")["records"]]
+    assert {(r["on"], r["name"], r["reason"]) for r in records} == {
+        ("gone/*", "THEIRS", "The user is gone."),
+        ("gone/lab", "THEIRS", "The user is gone."),
+        ("alice/byhand", "OF_BYHAND", "The workspace is gone."),
+    }
+    # Somebody else of the same name has nothing of it.
+    stack.add_user("gone")
+    assert Person(stack, "gone").get("secrets")["secrets"] == []
+
+
+def test_nobody_else(stack: Stack, alice: Person, admin: Person) -> None:
+    olga = Person(stack, "olga")
     for other in (olga, admin):
         assert other.call("GET", API).json() == {"secrets": []}
         assert other.call("GET", f"{API}?workspace=alice~").status_code == 404
-        assert other.put("X", "x", "?workspace=alice~").status_code == 404
+        assert other.put_secret("X", "x", "?workspace=alice~").status_code == 404
         assert other.call("DELETE", f"{API}/KEPT?workspace=alice~").status_code == 404
     assert olga.call("GET", "/user/alice/persistent-terminals/api/secrets").status_code in (403, 404)
     body = {"scopes": ["read:users!user=alice", "access:services!service=terminals"]}

@@ -13,9 +13,11 @@ from database_fixtures import database, database_url, postgres  # noqa: F401
 from sqlalchemy import select, update
 
 from persistent_terminal_hub.cli import main
+from persistent_terminal_hub.control.audit_log import AuditLog, Query
 from persistent_terminal_hub.control.database import Database
 from persistent_terminal_hub.control.errors import ApiError
-from persistent_terminal_hub.control.models import Secret
+from persistent_terminal_hub.control.leftovers import Gone, Removal
+from persistent_terminal_hub.control.models import Secret, Workspace
 from persistent_terminal_hub.control.secrets import SecretStore, reseal, when_unused
 from persistent_terminal_hub.sealing import Sealer, SealingError
 from persistent_terminal_hub.sealing_keys import FileKeys
@@ -62,6 +64,37 @@ def test_scopes_and_versions(store: SecretStore) -> None:
     assert store.bundle("a", "gpu").values == {"T": b"changed"}
     assert store.delete("a", "", "T") and not store.delete("a", "", "T")
     assert [(info.name, info.workspace) for info in store.infos("a")] == [("T", None)]
+
+
+def test_what_is_gone_takes_its_own_along(store: SecretStore, database: Database, tmp_path: Path) -> None:
+    log = AuditLog(database, FileKeys(tmp_path / "audit.json"))
+    removal = Removal(database, log)
+
+    def add(owner: str, name: str, state: str, created: float) -> None:
+        row = Workspace(
+            id=f"{owner}-{name}", owner=owner, name=name, display_name=name, options={}, root_path="",
+            source=None, env={"A": "b"}, state=state, created=created,
+        )  # fmt: skip
+        database.run(lambda session: session.add(row))
+
+    for owner, place in (("a", None), ("a", "lab"), ("a", "gpu"), ("b", "lab")):
+        store.put(owner, place, "T", b"x")
+    add("a", "lab", "ready", 5.0)
+    add("a", "gpu", "creating", 6.0)
+    assert removal.kept()["a"].workspaces == {"lab": 5.0}
+    bundle = store.bundle("a", "lab")
+    assert bundle.env == {"A": "b"} and store.versions([("a", "lab")]) == {("a", "lab"): bundle.version}
+    # Of a name that is just being made again nothing goes; a deletion that was done before does nothing.
+    assert removal.remove(Gone("a", "gpu"), "Gone.") == 0
+    assert removal.remove(Gone("a", "lab"), "Gone.", row="another") == 0
+    assert removal.remove(Gone("a", "lab"), "Gone.", row="a-lab", who="a", origin="::1") == 1
+    assert store.bundle("a", "gpu").values == store.bundle("a", "").values == {"T": b"x"}
+    assert removal.remove(Gone("a", None, 1.0), "Before.") == 0
+    assert removal.remove(Gone("a"), "Gone.") == 2
+    assert set(removal.kept()) == {"a", "b"} and store.infos("a") == []  # what is being made goes on
+    records = [json.loads(row.record) for row in log.find(Query())]
+    assert (records[-1]["who"], records[-1]["on"], records[-1]["name"]) == ("a", "a/lab", "T")
+    assert {r["on"] for r in records} == {"a/lab", "a/*", "a/gpu"} and len(records) == 3
 
 
 def test_bounds(store: SecretStore) -> None:

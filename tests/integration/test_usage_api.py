@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-from test_secrets_delivery import Person
 
+from tests.integration.control_fixtures import Person, installation
 from tests.support.stack import Stack, wait_for
 
 API = "/services/terminals/api/usage"
@@ -19,22 +18,13 @@ BURN = "import time; e=time.process_time()+1.5\nwhile time.process_time()<e: pas
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     settings: dict[str, dict[str, Any]] = {
-        "culler": {"enabled": False},
         "control": {"operators": ["olga"]},
         "usage": {"sampleSeconds": 5},
         "workspace": {"diskQuota": "5M"},
-        "session": {"maxCpuSeconds": 3, "warnSeconds": 2},
+        "session": {"maxCpuSeconds": 3, "maxMemory": "200M", "warnSeconds": 2},
     }
-    stack = Stack(tmp_path_factory.mktemp("usage"), backend="process", settings=settings)
-    try:
-        stack.start()
-        for user in ("alice", "olga"):
-            stack.add_user(user)
-        wait_for(lambda: requests.get(stack.url + API, timeout=5).status_code == 401, 30, "it answers")
+    with installation(tmp_path_factory.mktemp("usage"), ("alice", "olga"), settings) as stack:
         yield stack
-    finally:
-        stack.stop()
-        stack.remove_everything()
 
 
 @pytest.fixture(scope="module")
@@ -73,33 +63,52 @@ def test_what_a_session_used_is_summed_up(stack: Stack, alice: Person) -> None:
 
 
 def test_a_session_that_uses_too_much_is_warned_and_ended(alice: Person) -> None:
-    path = "/user/alice/persistent-terminals/api"
     modest = alice.session("sleep 300")
-    greedy = alice.session("while :; do :; done")
-    wait_for(
-        lambda: alice.call("GET", f"{path}/sessions/{greedy}").json()["state"] == "ended", 60, "it was ended"
-    )
-    model = alice.call("GET", f"{path}/sessions/{greedy}").json()
-    assert "cpu" in str(model)
-    events = alice.call("GET", f"{path}/facts").json()["events"]
-    kinds = [(event["kind"], event.get("code")) for event in events if event.get("session") == greedy]
-    assert kinds == [("warned", "cpu"), ("ended", "cpu")]
-    assert alice.call("GET", f"{path}/sessions/{modest}").json()["state"] != "ended"
+    # The one burns, the other holds what it took (and wrote to, or it would not be there).
+    greedy = {
+        "cpu": alice.session("while :; do :; done"),
+        "memory": alice.session("exec python3 -c \"x = b'x' * 300_000_000; import time; time.sleep(300)\""),
+    }
+
+    def model(session: str) -> dict[str, Any]:
+        return dict(alice.inside("GET", f"sessions/{session}").json())
+
+    for session in greedy.values():
+        wait_for(lambda session=session: model(session)["state"] == "ended", 60, "it was ended")  # type: ignore[misc]
+    events = alice.inside("GET", "facts").json()["events"]
+    for code, session in greedy.items():
+        assert model(session)["exit"]["reason"] == code
+        mine = [event for event in events if event.get("session") == session]
+        assert [(event["kind"], event.get("code")) for event in mine] == [("warned", code), ("ended", code)]
+        words = "CPU time" if code == "cpu" else "200 MiB"
+        assert all(words in event["reason"] for event in mine), mine
+    # The person's lists say it too.
+    listed = {s["sessionId"]: s for s in alice.get("sessions")["sessions"]}
+    assert listed[greedy["memory"]]["exit"]["reason"] == "memory"
+    assert model(modest)["state"] != "ended"
 
 
 def test_beyond_the_quota_nothing_new_starts(stack: Stack, alice: Person) -> None:
     (home,) = (stack.data / "workspaces").iterdir()
     big: Path = home / "big"
     big.write_bytes(b"x" * 8_000_000)
-    path = "/user/alice/persistent-terminals/api"
     # The sum is made every few minutes; a server that has just started makes it at once.
-    stack.api(alice.browser, "DELETE", "/users/alice/server")
-    wait_for(lambda: not stack.api(alice.browser, "GET", "/users/alice").json()["servers"], 30, "it stopped")
-    stack.start_workspace(alice.browser, "alice")
-    wait_for(lambda: (alice.call("GET", f"{path}/usage").json()["diskBytes"] or 0) > 8e6, 20, "summed up")
-    refused = alice.call("POST", f"{path}/sessions", {})
-    assert refused.status_code == 409 and "quota is 5 MiB" in refused.json()["message"]
+    alice.restart()
+    wait_for(lambda: (alice.inside("GET", "usage").json()["diskBytes"] or 0) > 8e6, 20, "summed up")
+    clone = {"id": "ab" * 8, "url": "https://192.0.2.1/r.git"}
+    for refused in (
+        alice.inside("POST", "sessions", {}),
+        alice.ask("POST", "sessions", {"workspace": "alice~"}),
+        alice.ask("POST", "workspaces/alice~/execute", {"command": "touch new"}),
+        alice.inside("POST", "execute", {"command": "touch new"}),
+        alice.inside("POST", "clone", clone),
+    ):
+        assert refused.status_code == 409 and "quota is 5 MiB" in refused.json()["message"], refused.text
     assert alice.call("POST", "/user/alice/api/terminals", {}).status_code == 409
+    assert not (home / "new").exists()
+    stats = alice.get("workspaces/alice~/stats")
+    assert stats["diskQuotaBytes"] == 5 << 20 and stats["diskBytes"] > 8e6
     big.unlink()
-    created = alice.call("POST", f"{path}/sessions", {})
+    assert alice.ask("POST", "workspaces/alice~/execute", {"command": "touch new"}).status_code == 200
+    created = alice.inside("POST", "sessions", {})
     assert created.status_code == 201, created.text

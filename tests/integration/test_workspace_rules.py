@@ -10,9 +10,9 @@ from jupyterhub import orm
 from jupyterhub.proxy import Proxy
 from jupyterhub.tests.utils import add_user
 
-from persistent_terminal_hub.config.rules import rules_of_environment
 from persistent_terminal_hub.hub.process_spawner import PersistentProcessSpawner
 from persistent_terminal_hub.hub.spawner import PersistentTerminalSpawner
+from persistent_terminal_hub.rules_file import read_rules
 from persistent_terminal_hub.settings import Settings
 
 
@@ -59,6 +59,6 @@ async def test_a_workspace_starts_with_the_rules_of_its_groups(
     for user, server, expected in ((ada, "gpu", (600, 60)), (ada, "", (600, 1800)), (bob, "", (86400, 1800))):
         spawner = user.get_or_create_spawner(server, server)
         assert isinstance(spawner, spawner_class)
-        rules, problem = rules_of_environment(spawner.get_env())
+        rules, problem = read_rules(Path("/nonexistent"), spawner.get_env())
         assert problem == ""
         assert (rules.ttl, rules.idle_lock) == expected, (user.name, server)

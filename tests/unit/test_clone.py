@@ -165,6 +165,43 @@ async def test_a_failed_clone_leaves_nothing(tmp_path: Path, monkeypatch: pytest
     assert list(home.iterdir()) == [] and list(runtime.iterdir()) == []
 
 
+async def test_an_ssh_key_is_a_private_file_while_git_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, runtime, programs, seen = (tmp_path / name for name in ("home", "run it", "bin", "seen"))
+    for folder in (home, runtime, programs):
+        folder.mkdir()
+    monkeypatch.setenv("PTH_RUNTIME_DIR", str(runtime))
+    ssh = programs / "ssh"
+    ssh.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *" -G "*|"-G "*) exit 1;; esac\n'
+        f'env > {seen}.env; echo "$@" > {seen}.argv\n'
+        'while [ "$1" != -i ]; do shift; done\n'
+        f'cp "$2" {seen}; stat -c %a "$2" > {seen}.mode; echo "Permission denied (publickey)." >&2; exit 255\n'
+    )
+    ssh.chmod(0o755)
+    key = "-----BEGIN OPENSSH PRIVATE KEY-----\r\nhunter2\r\n-----END OPENSSH PRIVATE KEY-----"
+    env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    wanted = wish(home, "git@example.org:team/r.git", ssh_key=key)
+    assert "hunter2" not in repr(wanted)
+    with pytest.raises(SessionError) as caught:
+        await clone(wanted, env, lambda *_: None)
+    assert "refused the key" in caught.value.message and "hunter2" not in caught.value.message
+    assert seen.read_text() == key.replace("\r\n", "\n") + "\n"
+    assert (tmp_path / "seen.mode").read_text() == "600\n"
+    for name in ("seen.env", "seen.argv"):
+        assert "hunter2" not in (tmp_path / name).read_text()
+    assert "IdentitiesOnly=yes" in (tmp_path / "seen.argv").read_text()
+    assert list(home.iterdir()) == [] and list(runtime.iterdir()) == []
+
+
+def test_whom_an_administrator_trusts_counts() -> None:
+    env = git_environment({"GIT_SSL_CAINFO": "/ca", "GIT_SSL_NO_VERIFY": "1", "GIT_DIR": "/x", "A": "b"})
+    assert env["GIT_SSL_CAINFO"] == "/ca" and env["A"] == "b"
+    assert "GIT_SSL_NO_VERIFY" not in env and "GIT_DIR" not in env
+
+
 async def test_a_cancelled_clone_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PTH_RUNTIME_DIR", str(tmp_path / "run"))
     (tmp_path / "run").mkdir()
@@ -206,6 +243,8 @@ def test_progress_and_reasons() -> None:
     assert progress_of("Cloning into 'x'...") is None
     assert explain("fatal: write error: No space left on device", False) == "The disk is full."
     assert "credentials" in explain("fatal: could not read Username for 'https://h': terminal prompts", False)
+    tls = "fatal: unable to access 'https://h/r/': server certificate verification failed. CAfile: none"
+    assert "not trusted" in explain(tls, False)
     assert explain("fatal: something odd", False) == "git says: fatal: something odd"
     assert "longer" in explain("", True)
 

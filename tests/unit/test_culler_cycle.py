@@ -291,6 +291,15 @@ async def test_rules_are_sent_when_they_differ_and_not_again_and_again() -> None
     assert site.workspaces.done == [("rules", "ada/")] * 3  # a failure is tried again
 
 
+async def test_a_lock_that_came_or_went_is_written_down() -> None:
+    site = Site(fixed()).has(*(running(locked=locked) for locked in (False, True, True, False)))
+    for _ in range(4):
+        await site.culler.run_once()
+    assert [(event["what"], event["on"]) for event in site.audited] == [
+        ("workspace.locked", ADA.id), ("workspace.unlocked", ADA.id),
+    ]  # fmt: skip
+
+
 async def test_silence_is_logged_when_it_begins_and_when_it_ends() -> None:
     site = Site().has(silent(), silent(), silent("refused"), running(since_presence=1.0))
     for _ in range(4):

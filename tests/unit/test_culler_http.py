@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 from tornado import httpserver, web
 
-from persistent_terminal_hub.culler.app import place_of, signer
+from persistent_terminal_hub.culler.app import signer
 from persistent_terminal_hub.culler.arbiter import Arbiter, may_stop
 from persistent_terminal_hub.culler.http import Http, NoAnswer
 from persistent_terminal_hub.culler.hub_api import HubApi, HubAway, Leftovers, Workspace
 from persistent_terminal_hub.culler.workspaces import Workspaces
 from persistent_terminal_hub.policy import Rules, SessionFacts, WorkspaceFacts
+from persistent_terminal_hub.services import place_of
 from persistent_terminal_hub.signing_keys import KeyStore
 from persistent_terminal_hub.tokens import Purpose, verify
 
@@ -279,4 +280,4 @@ def test_what_an_arbiter_lets_stop() -> None:
 
 def test_what_it_needs_to_start() -> None:
     with pytest.raises(ValueError, match="PTH_HUB_ID, JUPYTERHUB_API_TOKEN"):
-        place_of({"JUPYTERHUB_API_URL": "http://x/hub/api"})
+        place_of({"JUPYTERHUB_API_URL": "http://x/hub/api"}, "culler")

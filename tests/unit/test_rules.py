@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,18 +13,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from persistent_terminal_hub.config.rules import (
-    NO_RULES,
-    RulesError,
-    rules_for,
-    rules_from_json,
-    rules_in_workspace,
-    rules_of_environment,
-    rules_or_keep,
-    rules_to_json,
-)
+from persistent_terminal_hub.config.rules import rules_for, rules_in_workspace
 from persistent_terminal_hub.hub.workspace_rules import rules_environment
 from persistent_terminal_hub.policy import Rules
+from persistent_terminal_hub.rules_file import BadRules, read_rules, rules_of, rules_to_json
 from persistent_terminal_hub.settings import Settings
 
 
@@ -116,70 +109,49 @@ def test_a_default_lock_that_nobody_could_open_is_off() -> None:
 # ---- JSON
 
 
+def told(text: str) -> tuple[Rules, str]:
+    """What a workspace makes of what the hub gave it."""
+    return read_rules(Path("/nonexistent"), {"PTH_RULES": text})
+
+
 @given(
     st.builds(Rules, **{name: st.floats(0, 315_360_000) for name in ("idle_lock", "ttl", "max_age", "fresh")})
 )
 @hypothesis_settings(max_examples=50, deadline=None)
 def test_rules_survive_the_way(rules: Rules) -> None:
-    assert rules_from_json(rules_to_json(rules)) == rules
-    assert rules_of_environment({"PTH_RULES": rules_to_json(rules)}) == (rules, "")
+    assert rules_of(json.loads(rules_to_json(rules))) == rules
+    assert told(rules_to_json(rules)) == (rules, "")
 
 
-def test_what_is_not_named_has_its_default() -> None:
-    assert rules_from_json('{"idle_lock": 5}') == Rules(idle_lock=5)
-    assert rules_from_json(b"{}") == Rules()
+def test_what_is_not_named_has_its_default_and_of_a_newer_hub_the_rest_counts() -> None:
+    assert told('{"idle_lock": 5, "ttl": null, "of_tomorrow": 3}') == (Rules(idle_lock=5), "")
+    assert told("{}") == (Rules(), "")
 
 
-BAD = [
-    ("", "not valid JSON"),
-    ("nonsense-zq", "not valid JSON"),
-    (b"\xff\xfe\xfa", "not valid JSON"),
-    ("[" * 3000, "not valid JSON"),
-    ("[]", "must be a JSON object"),
-    ("3", "must be a JSON object"),
-    ('{"idle_lok": 3}', "hold 1 name(s) that are unknown here"),
-    ('{"idle_lock": "5"}', "idle_lock must be a number of seconds"),
-    ('{"idle_lock": true}', "idle_lock must be a number of seconds"),
-    ('{"idle_lock": null}', "idle_lock must be a number of seconds"),
-    ('{"idle_lock": -1}', "idle_lock must be a number of seconds"),
-    ('{"idle_lock": 1e999}', "idle_lock must be a number of seconds"),
-    ('{"idle_lock": 999999999999}', "idle_lock must be a number of seconds"),
-    ('{"idle_lock": NaN}', "what is no number"),
-    ('{"idle_lock": 5, "idle_lock": 0}', "give a name twice"),
-    ('{"ttl": ' + "9" * 5000 + "}", "longer than 4096"),
-]
-
-
-@pytest.mark.parametrize(("text", "part"), BAD)
-def test_bad_rules_are_refused_whole_and_the_old_ones_stay(text: str | bytes, part: str) -> None:
-    old = Rules(idle_lock=77)
-    rules, problem = rules_or_keep(text, old)
-    assert rules is old
-    assert part in problem
-    assert problem.endswith("The rules before stay in force.")
-    assert "zq" not in problem
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "nonsense-zq", "[" * 3000, "[]", "3", '{"idle_lock": "5"}', '{"idle_lock": true}',
+        '{"idle_lock": -1}', '{"idle_lock": 1e999}', '{"idle_lock": 9999999999999}', '{"idle_lock": NaN}',
+        '{"idle_lock": Infinity}', '{"ttl": ' + "9" * 5000 + "}",
+    ],
+)  # fmt: skip
+def test_rules_that_are_none_are_refused_whole(text: str) -> None:
+    rules, problem = told(text)
+    assert rules == Rules() and rules.idle_lock > 0, "it locks"
+    assert "PTH_RULES is not readable" in problem and "zq" not in problem
 
 
 @given(
-    st.text(max_size=40)
-    | st.binary(max_size=40)
-    | st.dictionaries(st.sampled_from(["ttl", "x"]), st.floats() | st.text()).map(json.dumps)
+    st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner))
+    | st.dictionaries(st.sampled_from(["ttl", "x"]), st.floats() | st.text() | st.none())
 )
 @hypothesis_settings(max_examples=100, deadline=None)
-def test_junk_raises_nothing_but_rules_error(text: str | bytes) -> None:
+def test_junk_raises_nothing_but_bad_rules(model: object) -> None:
     try:
-        assert isinstance(rules_from_json(text), Rules)
-    except RulesError as error:
+        assert isinstance(rules_of(model), Rules)
+    except BadRules as error:
         assert str(error).endswith(".")
-
-
-def test_a_workspace_without_rules_limits_nothing_and_one_with_broken_rules_locks() -> None:
-    assert rules_of_environment({}) == (NO_RULES, "")
-    assert (NO_RULES.idle_lock, NO_RULES.ttl, NO_RULES.idle_stop) == (0, 0, 0)
-    rules, problem = rules_of_environment({"PTH_RULES": "x"})
-    assert rules == Rules()
-    assert rules.idle_lock > 0
-    assert problem.startswith("PTH_RULES: The rules are not valid JSON")
 
 
 # ---- the hub's part
@@ -193,7 +165,7 @@ def test_a_spawner_gives_the_workspace_the_rules_of_its_user_and_groups() -> Non
     for server, lock in (("gpu", 60), ("", 1800)):
         environment = rules_environment(given_settings, SimpleNamespace(user=ada, name=server))
         assert list(environment) == ["PTH_RULES"]
-        rules, problem = rules_of_environment(environment)
+        rules, problem = told(environment["PTH_RULES"])
         assert (rules.ttl, rules.idle_lock, problem) == (600, lock, "")
 
 

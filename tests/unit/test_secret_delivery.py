@@ -26,6 +26,10 @@ class World:
         self.has: dict[Place, tuple[str, dict[str, str]]] = {}
         self.asked: list[tuple[str, Place]] = []
         self.sealed = False
+        #: Of workspaces; servers of an older image do not take it.
+        self.env: dict[Place, dict[str, str]] = {}
+        self.takes_env = True
+        self.got_env: dict[Place, object] = {}
 
     async def running(self) -> list[dict[str, Any]]:
         return [
@@ -44,19 +48,24 @@ class World:
         if (owner, name) in self.away:
             raise ApiError(503, "It does not answer.")
         if method == "PUT":
+            assert self.takes_env or "env" not in body
             self.has[owner, name] = (body["version"], body["secrets"])
-        return {"version": self.has.get((owner, name), ("", {}))[0]}
+            self.got_env[owner, name] = body.get("env")
+        answer: dict[str, Any] = {"version": self.has.get((owner, name), ("", {}))[0]}
+        return answer | ({"env": []} if self.takes_env else {})
 
-    def version(self, owner: str) -> str:
-        return version_of((name, "", hash(value)) for name, value in self.state.get(owner, {}).items())
+    def version(self, place: Place) -> str:
+        marks = ((name, "", hash(value)) for name, value in self.state.get(place[0], {}).items())
+        return version_of(marks, self.env.get(place))
 
     def versions(self, places: Iterable[Place]) -> dict[Place, str]:
-        return {place: self.version(place[0]) for place in places}
+        return {place: self.version(place) for place in places}
 
     def bundle(self, owner: str, name: str) -> Bundle:
         if self.sealed:
             raise SealingError("The keys are away.")
-        return Bundle(self.version(owner), dict(self.state.get(owner, {})))
+        values = dict(self.state.get(owner, {}))
+        return Bundle(self.version((owner, name)), values, self.env.get((owner, name), {}))
 
 
 @pytest.fixture
@@ -90,6 +99,18 @@ async def test_brought_once_and_asked_now_and_then(world: World, delivery: Secre
     world.entries["a", ""] = "2"
     del world.has["a", ""]
     assert await look(world, delivery, AGAIN_SECONDS * 1.3 + 3) == ["GET", "PUT"]
+
+
+async def test_a_workspaces_env_goes_the_same_way(world: World, delivery: SecretDelivery) -> None:
+    world.entries, world.env = {("a", ""): "1", ("b", ""): "1"}, {("a", ""): {"MODE": "1"}}
+    assert sorted(await look(world, delivery, 0)) == ["GET", "GET", "PUT"]
+    assert world.got_env == {("a", ""): {"MODE": "1"}}
+    world.env["a", ""] = {"MODE": "2"}
+    assert await look(world, delivery, 3) == ["GET", "PUT"]
+    assert world.got_env == {("a", ""): {"MODE": "2"}}
+    world.takes_env, world.state["b"] = False, {"T": b"x"}
+    assert await look(world, delivery, 6) == ["GET", "PUT"]
+    assert world.got_env["b", ""] is None and world.has["b", ""][1] == {"T": "eA=="}
 
 
 async def test_a_change_and_the_last_one_deleted(world: World, delivery: SecretDelivery) -> None:

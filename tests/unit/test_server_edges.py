@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.web import Application
 
+from persistent_terminal_hub.bodies import sentence
 from persistent_terminal_hub.server import names
-from persistent_terminal_hub.server.api import CreateSession, RenameSession, _sentence
+from persistent_terminal_hub.server.api import CreateSession, RenameSession
 from persistent_terminal_hub.server.environment import is_secret, session_environment
 from persistent_terminal_hub.server.notice import add_notice, bar, insert
 from persistent_terminal_hub.server.socket import _size
@@ -58,10 +59,10 @@ def test_no_hub_secret_reaches_a_session() -> None:
         (None, "body: "),
     ],
 )
-def test_a_bad_body_is_refused_with_a_sentence(body: Any, text: str) -> None:
+def test_a_bad_body_is_refused_with_asentence(body: Any, text: str) -> None:
     with pytest.raises(ValidationError) as caught:
         CreateSession.model_validate(body)
-    assert text in _sentence(caught.value)
+    assert text in sentence(caught.value)
 
 
 def test_good_bodies() -> None:

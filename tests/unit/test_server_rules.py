@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persistent_terminal_hub import keep_alive, policy, rules_file
-from persistent_terminal_hub.config.rules import rules_to_json
 from persistent_terminal_hub.policy import Rules
 from persistent_terminal_hub.rules_file import (
     NO_RULES,
@@ -21,6 +20,7 @@ from persistent_terminal_hub.rules_file import (
     read_rules,
     rules_hash,
     rules_of,
+    rules_to_json,
     write_rules,
 )
 from persistent_terminal_hub.server import rules_facts

@@ -28,6 +28,7 @@ from persistent_terminal_hub.server.session_secrets import (
     SessionSecrets,
     directories_in_use,
 )
+from tests.support.waiting import wait_for
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,24 @@ def test_files_and_environment(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_workspaces_own_variables(tmp_path: Path) -> None:
+    store = SessionSecrets(tmp_path, "life")
+    assert store.store("v1", {}, (), {"MODE": "ü\nx", "A": "mine"})
+    assert store.environment() == store.variables == {"MODE": "ü\nx", "A": "mine"}
+    # With secrets: what is no secret wins, and commands that are no sessions get that alone.
+    assert store.store("v2", {"A": b"one", "B": b"two"}, (), {"MODE": "1", "A": "mine"})
+    env = store.environment()
+    assert (env["A"], env["B"], env["MODE"]) == ("mine", "two", "1")
+    assert store.variables == {"MODE": "1", "A": "mine"}
+    again = SessionSecrets(tmp_path, "life")
+    assert again.environment() == env and again.variables == store.variables
+    # Another variable is no reason for other files.
+    assert store.store("v3", {"A": b"one", "B": b"two"}, (), {})
+    assert store.environment()["PTH_SECRETS_DIR"] == env["PTH_SECRETS_DIR"]
+    assert store.environment()["A"] == "one" and store.variables == {}
+    assert SessionSecrets(tmp_path, "another").variables == {}
+
+
 def test_none_left(tmp_path: Path) -> None:
     store = SessionSecrets(tmp_path, "life")
     store.store("v1", {"A": b"one"}, ())
@@ -117,7 +136,8 @@ def test_what_runs_keeps_its_files(tmp_path: Path) -> None:
     session = subprocess.Popen(["sleep", "60"], env={**os.environ, **store.environment()})
     try:
         old = Path(store.environment()["PTH_SECRETS_DIR"])
-        in_use = directories_in_use([session.pid, 2**22 + 7])
+        # The kernel shows a new program's environment a moment after it has begun.
+        in_use = wait_for(lambda: directories_in_use([session.pid, 2**22 + 7]), 10, "its environment")
         assert in_use == {str(old)}
         for number in range(MAX_KEPT + 5):
             store.store(f"n{number}", {"A": str(number).encode()}, in_use)
