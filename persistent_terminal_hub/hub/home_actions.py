@@ -130,6 +130,7 @@ class HomeActions:
             return Outcome(problem.jupyterhub_message, 503)
         finally:
             self._parts.gather.forget(self.target(name))
+        await self._record("server.stop", name, "ok")
         done = not spawner.active
         return Outcome("It is stopped. Your files are kept." if done else "It is being stopped.")
 
@@ -147,6 +148,7 @@ class HomeActions:
         handler.db.delete(spawner.orm_spawner)
         user.spawners.pop(name, None)
         handler.db.commit()
+        await self._record("server.remove", name, "ok")
         return Outcome(f"The workspace {name} was deleted with its files.")
 
     # -- a new one -----------------------------------------------------------------------------------
