@@ -21,6 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 LABEXTENSION := share/jupyter/labextensions/persistent-terminal-hub
+PAGES := share/persistent-terminal-hub/pages
 EMULATOR := persistent_terminal_hub/server/keyframe_node
 ONCE = @$(PYTHON) images/once.py
 WHEEL_INPUTS := $(foreach path,persistent_terminal_hub etc share pyproject.toml setup.cfg README.md LICENSE \
@@ -54,11 +55,12 @@ bench: install-test proxy ## measure against the peers, under six minutes (ARGS=
 	@exec env PTH_TEST_PROXY_BIN=$(CURDIR)/$(VENV)/lib/pth-node/node_modules/.bin/configurable-http-proxy \
 	    $(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
-lint: install-test ## ruff, mypy, the walls between rooms, file lengths
+lint: install-test ui-packages ## ruff, mypy, the walls between rooms, oxlint, file lengths
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@PYTHONPATH=. $(BIN)/lint-imports
+	@images/ui $(VENV) lint
 	@$(PYTHON) images/check_lengths.py persistent_terminal_hub images
 
 docs: venv ## build the documentation into .cache/site
@@ -77,13 +79,16 @@ wheel: emulator ui ## build our wheel into .cache/dist
 	    -- $(BIN)/python images/wheel.py
 
 ui: ui-packages ## build what runs in browsers (ui/) into share/
-	$(ONCE) .cache/stamps/ui --say "Building the JupyterLab extension" --input $(STAMPS)/ui-packages --input images/ui \
+	$(ONCE) .cache/stamps/ui --say "Building the browser side" --input $(STAMPS)/ui-packages --input images/ui \
 	    --input ui/tsconfig.base.json $(foreach path,package.json tsconfig.json install.json src style,--input ui/lab/$(path)) \
+	    $(foreach path,package.json tsconfig.json tsconfig.build.json src,--input ui/client/$(path)) --output ui/client/lib/index.js \
+	    $(foreach path,package.json tsconfig.json vite.config.ts terminal.html src,--input ui/pages/$(path)) \
+	    --output $(PAGES)/terminal.html --output $(PAGES)/assets \
 	    --output $(LABEXTENSION)/package.json --output $(LABEXTENSION)/static \
 	    -- images/ui $(VENV) build
 
 clean: ## remove all that was built here (not your data, not Docker's images)
-	rm -rf $(VENV) .cache ui/node_modules ui/*/lib share/jupyter/labextensions build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .cache ui/node_modules ui/*/lib share/jupyter/labextensions $(PAGES) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # --- steps that the targets above are made of ---
 
@@ -115,7 +120,8 @@ emulator: requirements
 
 ui-packages: requirements
 	$(ONCE) $(STAMPS)/ui-packages --say "Fetching what the browser side is built with (npm, about 20 s)" \
-	    --input ui/package.json --input ui/package-lock.json --input ui/lab/package.json --input images/ui \
+	    --input ui/package.json --input ui/package-lock.json --input ui/lab/package.json --input ui/client/package.json \
+	    --input ui/pages/package.json --input images/ui \
 	    --input $(STAMPS)/requirements --output ui/node_modules/.package-lock.json -- images/ui $(VENV) install
 
 install: wheel

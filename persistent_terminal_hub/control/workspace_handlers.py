@@ -165,6 +165,7 @@ class CreationHandler(WorkspaceHandler):
                 409, "The default workspace is always there; nothing was created.",
                 "Start it, or name a new workspace.",
             )  # fmt: skip
+        leftover = await control.blocking(control.table.ready, owner, body.name)
         servers = await control.hub.servers(owner)
         most = control.settings.workspace.max_per_user
         if body.name and len([s for s in servers if s.name and s.name != body.name]) >= most:
@@ -182,7 +183,8 @@ class CreationHandler(WorkspaceHandler):
             display_name=body.display_name or body.name or "default", options=body.options(),
             env=body.env, source=fields, start=body.start, most=most,
             credentials=source.credentials.model_dump() if source and source.credentials else None,
-            at_hub=any(server.name == body.name for server in servers), also=self._keeper_of(body),
+            at_hub=any(server.name == body.name for server in servers), leftover=leftover,
+            also=self._keeper_of(body),
         )  # fmt: skip
         on = f"{owner}/{body.name}"
         for name in body.secrets:

@@ -124,20 +124,32 @@ class Workspaces:
         return None if row is None else row.owner
 
     # -- changing ------------------------------------------------------------------------------------------
+    def ready(self, owner: str, name: str) -> str | None:
+        """The id of the row of this name, if it says that the hub has it."""
+
+        def work(session: Session) -> str | None:
+            row = _one(session, owner, name)
+            return row.id if row is not None and row.state == READY else None
+
+        return self._database.run(work)
+
     def create(
         self, owner: str, name: str, asked: Asked, *, display_name: str, options: Mapping[str, Any],
         env: Mapping[str, str], source: Mapping[str, Any] | None, credentials: Mapping[str, str] | None,
-        start: bool, at_hub: bool, most: int, also: Callable[[Session], None] = lambda _session: None,
+        start: bool, at_hub: bool, leftover: str | None, most: int,
+        also: Callable[[Session], None] = lambda _session: None,
     ) -> tuple[Row, str]:  # fmt: skip
         """A new row and the operation that makes it true, in one transaction with `also`.
 
+        `at_hub`: whether the hub has it; `leftover`: what `ready` said before the hub was asked, so that a
+        row that was made true since is not taken for one whose workspace is gone.
         Raises ApiError 409, and whatever `also` raises; then nothing is written.
         """
 
         def work(session: Session) -> tuple[Row, str]:
             also(session)
             row = _one(session, owner, name)
-            if row is not None and (at_hub or row.state != READY or self._operations.active(session, row.id)):
+            if row is not None and (row.id != leftover or self._operations.active(session, row.id)):
                 raise ApiError(409, f"There is a workspace {owner}/{name} already.", "Choose another name.")
             if at_hub:
                 raise ApiError(409, f"There is a workspace {owner}/{name} already.", "Choose another name.")

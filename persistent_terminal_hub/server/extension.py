@@ -27,6 +27,7 @@ from . import (
     names,
     output_routes,
     own_keeper,
+    page,
     pth_socket,
     rules_setup,
     secrets_routes,
@@ -107,6 +108,7 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
         clone_routes.set_up(settings)
         serverapp.web_app.add_handlers(".*$", execute_routes.handlers(settings["base_url"]))
         serverapp.web_app.add_handlers(".*$", clone_routes.handlers(settings["base_url"]))
+        serverapp.web_app.add_handlers(".*$", page.handlers(settings["base_url"]))
         serverapp.io_loop.add_callback(stream_start.start, settings)
     elif serverapp.terminals_enabled:
         serverapp.log.error("Terminals are not persistent: another terminal manager is in use.")

@@ -327,6 +327,7 @@ def session_model(info: Info, state: str, bytes_out: int, life: dict[str, Any]) 
         "clients": info.attached if info.running else 0,
         "exit": exit_model(info),
         "bytes_out": bytes_out,
+        "program": info.foreground_name if info.running else None,
         **life,
     }
 

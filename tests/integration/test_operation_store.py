@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from persistent_terminal_hub.control.database import Database
 from persistent_terminal_hub.control.errors import ApiError
-from persistent_terminal_hub.control.models import Operation
+from persistent_terminal_hub.control.models import Operation, Workspace
 from persistent_terminal_hub.control.operation_runner import Runner, Work
 from persistent_terminal_hub.control.operation_store import (
     KEPT_SECONDS,
@@ -21,6 +23,7 @@ from persistent_terminal_hub.control.operation_store import (
     Task,
 )
 from persistent_terminal_hub.control.operations import Course, State, advanced, plan_of, taken
+from persistent_terminal_hub.control.workspaces import READY, Asked, Workspaces
 from persistent_terminal_hub.sealing import Sealer
 from persistent_terminal_hub.sealing_keys import FileKeys
 
@@ -262,3 +265,40 @@ async def test_many_for_two_instances(database: Database, store: OperationStore)
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert len(steps[0].done) + len(steps[1].done) == 3 * len(names)
+
+
+def test_what_was_made_while_the_hub_was_asked_is_no_leftover(
+    database: Database, store: OperationStore
+) -> None:
+    """A second creation of a name: the hub had said that it knows none of it, and meanwhile the first one
+    became true."""
+    table = Workspaces(database, store)
+    asked = Asked("a", "127.0.0.1", "secret-token")
+
+    def create(leftover: str | None, at_hub: bool = False) -> str:
+        row, _ = table.create(
+            "a", "paper", asked, display_name="Paper", options={}, env={}, source=None, credentials=None,
+            start=False, at_hub=at_hub, leftover=leftover, most=3,
+        )  # fmt: skip
+        return row.id
+
+    def come_true(identity: str) -> None:
+        def work(session: Session) -> None:
+            session.execute(update(Workspace).where(Workspace.id == identity).values(state=READY))
+            session.execute(update(Operation).values(state="done"))
+
+        database.run(work)
+
+    first = create(table.ready("a", "paper"))
+    assert table.ready("a", "paper") is None
+    for active in (True, False):
+        if not active:
+            come_true(first)
+        with pytest.raises(ApiError, match="There is a workspace a/paper already"):
+            create(None)
+    assert table.ready("a", "paper") == first
+    with pytest.raises(ApiError, match="already"):
+        create(first, at_hub=True)
+    # Known before the hub was asked, and the hub does not know it: removed on the hub's own pages.
+    second = create(table.ready("a", "paper"))
+    assert second != first and table.by_id(first) is None

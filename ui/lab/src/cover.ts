@@ -1,6 +1,6 @@
 /** The cover of a locked page: nothing behind it can be seen, reached by keyboard, or read aloud. */
 
-import type { Status } from './status.js';
+import type { Status } from '@persistent-terminal-hub/client';
 
 const ROOT_CLASS = 'pth-locked';
 const TITLE = 'Locked';

@@ -5,14 +5,12 @@ import { ICommandPalette, showErrorMessage } from '@jupyterlab/apputils';
 import { IMainMenu } from '@jupyterlab/mainmenu';
 import { ServerConnection } from '@jupyterlab/services';
 import { ITerminalTracker } from '@jupyterlab/terminal';
+import { listen, LOCKED, Watch } from '@persistent-terminal-hub/client';
 
-import { listen } from './beacon.js';
 import { Cover } from './cover.js';
 import { install } from './patience.js';
 import { Leftovers, reconnect } from './reconnect.js';
-import { LOCKED } from './status.js';
 import { Warnings } from './warnings.js';
-import { Watch } from './watch.js';
 
 const ID = 'persistent-terminal-hub';
 const LOCK_NOW = `${ID}:lock`;

@@ -9,7 +9,7 @@
 
 import type { ServerConnection } from '@jupyterlab/services';
 
-import { CLOSED_BY_LOCK, LOCKED } from './status.js';
+import { CLOSED_BY_LOCK, LOCKED } from '@persistent-terminal-hub/client';
 
 /** As JupyterLab calls it. */
 export type Fetch = ServerConnection.ISettings['fetch'];

@@ -2,7 +2,7 @@
 
 import { Notification } from '@jupyterlab/apputils';
 
-import { announcedIn, fresh, sentence, type Announced } from './announced.js';
+import { announcedIn, fresh, sentence, type Announced } from '@persistent-terminal-hub/client';
 
 /** Milliseconds between two looks of a visible page. */
 const EVERY = 60_000;

@@ -1,7 +1,9 @@
 /** Finds out whether the workspace is locked: by hints of requests and sockets, and by asking. */
 
-import type { Fetch } from './patience.js';
 import { pause, readStatus, step, type Status } from './status.js';
+
+/** As a page makes its requests. */
+type Fetch = (input: RequestInfo, init?: RequestInit) => Promise<Response>;
 
 /** Milliseconds in which several hints are one. */
 const TOGETHER = 500;

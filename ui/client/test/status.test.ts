@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test } from 'vitest';
 
 import { FIRST, HIDDEN, LONGEST, pause, QUIET, readStatus, step, type Status } from '../src/status.js';
 

@@ -1,0 +1,51 @@
+/** One line on what is shown: how it is, since when, and what does not fit. */
+
+import type { Session } from '@persistent-terminal-hub/client';
+import type { ReactElement } from 'react';
+
+import type { TerminalView } from './view.js';
+import { span, stateText } from './words.js';
+import type { Snapshot } from './workspace.js';
+
+const SHORT: Readonly<Record<string, string>> = {
+  live: 'Connected',
+  connecting: 'Connecting…',
+  reconnecting: 'Reconnecting…',
+  locked: 'Locked',
+  ended: 'Ended',
+  idle: 'Not attached'
+};
+
+interface Props {
+  readonly state: Snapshot;
+  readonly session: Session | null;
+  readonly view: TerminalView | undefined;
+}
+
+export function StatusBar({ state, session, view }: Props): ReactElement {
+  const how = view?.state;
+  const wish = view?.wish();
+  const sized = view && wish && how?.condition === 'live' && (wish.rows !== view.term.rows || wish.cols !== view.term.cols);
+  const name = session && view ? view.title : '';
+  return (
+    <footer className="status">
+      {how && session?.state !== 'ended' && (
+        <span className="line" data-condition={how.condition} title={`Since ${how.since.toLocaleString()}`}>
+          <span className="dot" aria-hidden="true" />
+          <span role="status">{SHORT[how.condition] ?? how.sentence}</span>
+        </span>
+      )}
+      {session && <span className="what">{stateText(session, state.locked !== null)}</span>}
+      {name !== '' && <bdi className="title">{name}</bdi>}
+      {session?.expiresIn != null && session.expiresIn < 3600 && (
+        <span className="soon">Ends in {span(session.expiresIn)} if nobody uses it</span>
+      )}
+      {sized && (
+        <span title="The size follows whoever typed last: type here, and it is yours.">
+          Sized {view.term.cols}×{view.term.rows} by another device
+        </span>
+      )}
+      {view?.stream.mode === 'watch' && <span>You only watch</span>}
+    </footer>
+  );
+}

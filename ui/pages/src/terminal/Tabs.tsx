@@ -1,0 +1,82 @@
+/** The tabs: one session each. */
+
+import type { KeyboardEvent, ReactElement } from 'react';
+
+import { kindOf, stateText } from './words.js';
+import type { Snapshot, Workspace } from './workspace.js';
+
+interface Props {
+  readonly workspace: Workspace;
+  readonly state: Snapshot;
+  readonly onNew: () => void;
+}
+
+export function Tabs({ workspace, state, onNew }: Props): ReactElement {
+  const { tabs, active, sessions, locked } = state;
+
+  const onKey = (event: KeyboardEvent, id: string): void => {
+    const by = event.key === 'ArrowLeft' ? -1 : event.key === 'ArrowRight' ? 1 : 0;
+    if (by !== 0 && event.ctrlKey) {
+      workspace.moveTab(id, by);
+    } else if (by !== 0) {
+      workspace.step(by);
+      requestAnimationFrame(() => document.querySelector<HTMLElement>('[role=tab][aria-selected=true]')?.focus());
+    } else if (event.key === 'Enter' || event.key === ' ') {
+      workspace.activate(id);
+      workspace.views.get(id)?.term.focus();
+    } else if (event.key === 'Delete') {
+      workspace.close(id);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  };
+
+  return (
+    <div className="tabs">
+      <div role="tablist" aria-label="Sessions" className="tablist">
+        {sessions === null && !state.problem && <span className="skeleton" aria-label="Loading sessions" />}
+        {tabs.map(session => {
+          const selected = session.id === active;
+          const text = stateText(session, locked !== null);
+          return (
+            <div key={session.id} className="tab" data-kind={kindOf(session, locked !== null)} data-selected={selected}>
+              <button
+                type="button"
+                role="tab"
+                id={`tab-${session.id}`}
+                aria-selected={selected}
+                aria-controls="terminal"
+                tabIndex={selected ? 0 : -1}
+                title={`${session.name}\n${text}`}
+                onClick={() => {
+                  workspace.activate(session.id);
+                  workspace.views.get(session.id)?.term.focus();
+                }}
+                onKeyDown={event => onKey(event, session.id)}
+              >
+                <span className="dot" aria-hidden="true" />
+                <bdi className="name">{session.name}</bdi>
+                {session.busy && session.program && <span className="program">{session.program}</span>}
+                <span className="hidden">, {text}</span>
+              </button>
+              <button
+                type="button"
+                className="close"
+                tabIndex={-1}
+                aria-label={`Close the tab of ${session.name}; the session goes on`}
+                title="Close the tab; the session goes on"
+                onClick={() => workspace.close(session.id)}
+              >
+                ×
+              </button>
+            </div>
+          );
+        })}
+      </div>
+      <button type="button" className="new" onClick={onNew} aria-label="New session" title="New session">
+        +
+      </button>
+    </div>
+  );
+}

@@ -1,0 +1,317 @@
+/** One terminal on the page: xterm.js, its add-ons, and the stream behind it. */
+
+import {
+  TerminalStream,
+  XtermAdapter,
+  type Notice,
+  type Session,
+  type TerminalState,
+  type WorkspaceApi
+} from '@persistent-terminal-hub/client';
+import { ClipboardAddon } from '@xterm/addon-clipboard';
+import { FitAddon } from '@xterm/addon-fit';
+import { SearchAddon, type ISearchOptions } from '@xterm/addon-search';
+import { UnicodeGraphemesAddon } from '@xterm/addon-unicode-graphemes';
+import { WebLinksAddon } from '@xterm/addon-web-links';
+import { WebglAddon } from '@xterm/addon-webgl';
+import { Terminal } from '@xterm/xterm';
+
+import { xsrfOf, type Facts } from './facts.js';
+import { isDark, type Prefs } from './prefs.js';
+import { DARK, LIGHT } from './themes.js';
+import { isRisky } from './words.js';
+
+const FONT = 'ui-monospace, "Cascadia Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
+const SCROLLBACK = 10_000;
+/** Milliseconds that the window must be still before the PTY is asked to follow its size. */
+const STILL = 80;
+
+/** What the page does with what a terminal tells. */
+export interface Host {
+  changed(): void;
+  notice(notice: Notice): void;
+  dropped(size: number, reason: string): void;
+  ended(): void;
+  locked(): void;
+  /** Look at it before it is pasted. */
+  risky(text: string): void;
+  /** A key that is the page's; true: it was one. */
+  key(event: KeyboardEvent): boolean;
+}
+
+const KEY = 'pth-client:';
+
+function remembered(id: string): string | undefined {
+  try {
+    return sessionStorage.getItem(KEY + id) ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function remember(id: string, client: string): void {
+  try {
+    sessionStorage.setItem(KEY + id, client);
+  } catch {
+    // then a reload is another client
+  }
+}
+
+export class TerminalView {
+  readonly element = document.createElement('div');
+  readonly term: Terminal;
+  readonly stream: TerminalStream;
+  title = '';
+  found: { readonly index: number; readonly count: number } | null = null;
+  private readonly fit = new FitAddon();
+  private readonly search = new SearchAddon();
+  private readonly adapter: XtermAdapter;
+  private readonly resizes = new ResizeObserver(() => this.fitSoon());
+  private timer = 0;
+  private seen = false;
+  private opened = false;
+
+  constructor(
+    private readonly session: Session,
+    facts: Facts,
+    private readonly api: WorkspaceApi,
+    prefs: Prefs,
+    private readonly host: Host
+  ) {
+    const { id } = session;
+    this.element.className = 'terminal';
+    this.term = new Terminal({
+      allowProposedApi: true,
+      cursorBlink: true,
+      fontFamily: FONT,
+      fontSize: prefs.fontSize,
+      macOptionIsMeta: true,
+      minimumContrastRatio: 4.5,
+      rightClickSelectsWord: true,
+      scrollback: SCROLLBACK,
+      theme: isDark(prefs.theme) ? DARK : LIGHT
+    });
+    const { term } = this;
+    term.loadAddon(this.fit);
+    term.loadAddon(this.search);
+    term.loadAddon(new UnicodeGraphemesAddon());
+    term.loadAddon(new WebLinksAddon((event, uri) => openLink(event, uri)));
+    // A program may put something into the clipboard; it is never told what is in it.
+    term.loadAddon(
+      new ClipboardAddon(undefined, {
+        readText: () => '',
+        writeText: (_, text) => navigator.clipboard.writeText(text).catch(() => undefined)
+      })
+    );
+    this.adapter = new XtermAdapter(term);
+    const client = remembered(id);
+    this.stream = new TerminalStream({
+      baseUrl: facts.baseUrl,
+      session: id,
+      sink: this.adapter.sink,
+      size: { rows: term.rows, cols: term.cols },
+      visible: false,
+      api: { xsrf: () => xsrfOf(facts) },
+      ...(client === undefined ? {} : { client })
+    });
+    remember(id, this.stream.client);
+    if (session.state !== 'ended') {
+      this.adapter.attach(this.stream);
+    }
+    this.listen();
+  }
+
+  get state(): TerminalState {
+    return this.stream.state;
+  }
+
+  /** Show it in `parent`, or nowhere. */
+  mount(parent: HTMLElement | null): void {
+    if (parent === null) {
+      this.element.remove();
+      this.resizes.disconnect();
+      return;
+    }
+    parent.append(this.element);
+    if (!this.opened) {
+      this.opened = true;
+      this.term.open(this.element);
+      this.draw();
+      this.element.addEventListener('paste', event => this.pasted(event), true);
+      this.term.textarea?.addEventListener('focus', () => this.stream.focus());
+      const { rows, cols } = this.wish();
+      this.stream.resize(rows, cols);
+      if (this.session.state === 'ended') {
+        void this.showKept();
+      } else {
+        this.stream.open();
+      }
+    }
+    this.resizes.observe(parent);
+    this.fitSoon();
+  }
+
+  setVisible(visible: boolean): void {
+    if (visible !== this.seen) {
+      this.seen = visible;
+      this.stream.setVisible(visible);
+    }
+  }
+
+  apply(prefs: Prefs): void {
+    this.term.options.fontSize = prefs.fontSize;
+    this.term.options.theme = isDark(prefs.theme) ? DARK : LIGHT;
+    this.fitSoon();
+  }
+
+  /** Rows and columns that the window has room for. */
+  wish(): { readonly rows: number; readonly cols: number } {
+    const room = this.fit.proposeDimensions();
+    return room && room.rows > 0 && room.cols > 1 ? room : { rows: this.term.rows, cols: this.term.cols };
+  }
+
+  find(text: string, back: boolean, typing = false): void {
+    const options: ISearchOptions = {
+      incremental: typing,
+      decorations: {
+        matchBackground: '#8a6d00',
+        matchOverviewRuler: '#e3b341',
+        activeMatchBackground: '#c4500a',
+        activeMatchColorOverviewRuler: '#ff7b72'
+      }
+    };
+    if (text === '') {
+      this.search.clearDecorations();
+      this.found = null;
+      this.host.changed();
+    } else if (back) {
+      this.search.findPrevious(text, options);
+    } else {
+      this.search.findNext(text, options);
+    }
+  }
+
+  endFind(): void {
+    this.search.clearDecorations();
+    this.found = null;
+    this.term.focus();
+  }
+
+  async copy(): Promise<boolean> {
+    const text = this.term.getSelection();
+    if (text === '') {
+      return false;
+    }
+    await navigator.clipboard.writeText(text);
+    return true;
+  }
+
+  /** Paste, after the person looked at it if that is wise. */
+  offer(text: string): void {
+    if (isRisky(text)) {
+      this.host.risky(text);
+    } else {
+      this.term.paste(text);
+    }
+  }
+
+  dispose(): void {
+    window.clearTimeout(this.timer);
+    this.resizes.disconnect();
+    this.stream.close();
+    this.adapter.dispose();
+    this.term.dispose();
+    this.element.remove();
+  }
+
+  /** What an ended session has printed: nobody answers its questions any more. */
+  private async showKept(): Promise<void> {
+    const { term, session } = this;
+    term.resize(Math.max(2, session.cols), session.rows);
+    try {
+      term.write(await this.api.output(session.id));
+    } catch (error) {
+      term.write(`\x1b[3m${error instanceof Error ? error.message : 'What it printed could not be had.'}\x1b[0m`);
+    }
+    term.write('\x1b[?1049l\x1b[?25l');
+  }
+
+  private listen(): void {
+    const { stream, host, term } = this;
+    stream.on('state', ({ condition }) => {
+      if (condition === 'locked') {
+        host.locked();
+      } else if (condition === 'ended') {
+        host.ended();
+      }
+      host.changed();
+    });
+    stream.on('size', () => host.changed());
+    stream.on('renamed', () => host.changed());
+    stream.on('notice', notice => host.notice(notice));
+    stream.on('dropped', ({ size, reason }) => host.dropped(size, reason));
+    stream.on('client', client => remember(this.session.id, client));
+    term.onResize(() => host.changed());
+    term.onTitleChange(title => {
+      this.title = title;
+      host.changed();
+    });
+    this.search.onDidChangeResults(({ resultIndex, resultCount }) => {
+      this.found = { index: resultIndex, count: resultCount };
+      host.changed();
+    });
+    term.attachCustomKeyEventHandler(event => {
+      if (event.type !== 'keydown') {
+        return true;
+      }
+      const copies = event.ctrlKey && !event.altKey && event.code === 'KeyC';
+      if (copies && term.hasSelection()) {
+        event.preventDefault();
+        void this.copy().then(() => term.clearSelection());
+        return false;
+      }
+      if (event.ctrlKey && event.shiftKey && event.code === 'KeyV') {
+        return false; // the browser pastes, and `pasted` hears of it
+      }
+      return !host.key(event);
+    });
+  }
+
+  /** With the graphics processor where there is one; its loss is no loss. */
+  private draw(): void {
+    try {
+      const webgl = new WebglAddon();
+      webgl.onContextLoss(() => webgl.dispose());
+      this.term.loadAddon(webgl);
+    } catch {
+      // the renderer that xterm.js begins with needs none
+    }
+  }
+
+  private pasted(event: ClipboardEvent): void {
+    const text = event.clipboardData?.getData('text/plain') ?? '';
+    if (isRisky(text)) {
+      event.preventDefault();
+      event.stopPropagation();
+      this.host.risky(text);
+    }
+  }
+
+  private fitSoon(): void {
+    window.clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => {
+      if (this.session.state !== 'ended' && this.element.isConnected && this.element.clientWidth > 0) {
+        const { rows, cols } = this.wish();
+        this.stream.resize(rows, cols);
+        this.host.changed();
+      }
+    }, STILL);
+  }
+}
+
+function openLink(event: MouseEvent, uri: string): void {
+  if (/^https?:\/\//i.test(uri)) {
+    event.preventDefault();
+    window.open(uri, '_blank', 'noopener,noreferrer');
+  }
+}

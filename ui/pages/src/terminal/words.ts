@@ -1,0 +1,86 @@
+/** What the page says about sessions. Pure. */
+
+import { exitText, type Session } from '@persistent-terminal-hub/client';
+
+/** A span in words: `3 minutes`. */
+export function span(seconds: number): string {
+  const units: ReadonlyArray<readonly [number, string]> = [
+    [86_400, 'day'],
+    [3_600, 'hour'],
+    [60, 'minute'],
+    [1, 'second']
+  ];
+  const whole = Math.max(0, Math.floor(seconds));
+  const [size, name] = units.find(([size]) => whole >= 2 * size || (size <= 60 && whole >= size)) ?? [1, 'second'];
+  const count = Math.floor(whole / size);
+  return `${count} ${name}${count === 1 ? '' : 's'}`;
+}
+
+export type Kind = 'active' | 'dormant' | 'busy' | 'ended' | 'locked';
+
+export function kindOf(session: Session, locked: boolean): Kind {
+  if (locked) {
+    return 'locked';
+  }
+  return session.state === 'ended' ? 'ended' : session.busy ? 'busy' : session.state;
+}
+
+/** The state as a sentence. */
+export function stateText(session: Session, locked = false): string {
+  switch (kindOf(session, locked)) {
+    case 'locked':
+      return 'Locked: its programs go on';
+    case 'ended':
+      return session.exit ? `Ended: ${exitText(session.exit)}` : 'Ended';
+    case 'busy': {
+      const since = session.busyFor === null ? '' : ` for ${span(session.busyFor)}`;
+      return `Busy: ${session.program ?? 'a program'} runs${since}`;
+    }
+    case 'active':
+      return session.clients > 1 ? `Active: open in ${session.clients} places` : 'Active';
+    case 'dormant':
+      return 'Dormant: nobody is attached, it goes on';
+  }
+}
+
+/** What ending a session takes away. */
+export function lossText(session: Session): string {
+  if (session.state === 'ended') {
+    return 'It has ended already. Its output is forgotten.';
+  }
+  const busy = session.busy
+    ? `${session.program ?? 'A program'} is running${session.busyFor === null ? '' : `, for ${span(session.busyFor)}`}, and is stopped. What it has not saved is lost.`
+    : 'Nothing but its shell is in the foreground; programs in the background are stopped as well.';
+  const others = session.clients > 1 ? ` It is open in ${session.clients} places, and ends in all of them.` : '';
+  return `${busy}${others} What it printed stays readable under “Sessions”.`;
+}
+
+/** Whether a name is one the server takes; else why not. */
+export function nameProblem(name: string): string {
+  if (name === '') {
+    return 'A session needs a name.';
+  }
+  if (name.length > 64) {
+    return 'A name has at most 64 characters.';
+  }
+  return /^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(name)
+    ? ''
+    : 'Use letters, digits, “_”, “.” and “-”; begin with a letter or a digit.';
+}
+
+/** Whether a person should look at a text before it is pasted: each line of it could run as a command. */
+export function isRisky(text: string): boolean {
+  // eslint-disable-next-line no-control-regex -- what a terminal would act on
+  return /[\r\n]/.test(text) || /[\u0000-\u0008\u000b-\u001f\u007f]/.test(text);
+}
+
+/** A text without what a terminal would act on besides line ends and tabs. */
+export function harmless(text: string): string {
+  // eslint-disable-next-line no-control-regex -- the same
+  return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, '');
+}
+
+/** How many lines it has; an end of the last one is none. */
+export function linesOf(text: string): number {
+  return text.replace(/(?:\r\n|\r|\n)$/, '').split(/\r\n|\r|\n/).length;
+}
