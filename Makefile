@@ -55,7 +55,7 @@ bench: install-test proxy ## measure against the peers, under six minutes (ARGS=
 	@exec env PTH_TEST_PROXY_BIN=$(CURDIR)/$(VENV)/lib/pth-node/node_modules/.bin/configurable-http-proxy \
 	    $(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
-lint: install-test ui-packages ## ruff, mypy, the walls between rooms, oxlint, file lengths
+lint: install-test ui-packages ## ruff, mypy, the walls between rooms, eslint, file lengths
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -179,6 +179,21 @@ def lead(limit: float, rules: Rules) -> float:
     return min(rules.warn_before, limit / 2)
 
 
+def ends(facts: WorkspaceFacts, rules: Rules) -> list[tuple[float, SessionCode | WorkspaceCode, str | None]]:
+    """What will end, and when, if nothing changes: seconds left (0: any moment now), the rule's code, and the
+    session's id (None: the workspace); the soonest first. For people; `decide` decides."""
+    found: list[tuple[float, SessionCode | WorkspaceCode, str | None]] = [
+        (_limit(rules.workspace_max_age) - facts.age, "workspace_max_age", None),
+        (_idle_left(facts, rules)[0], "idle_stop", None),
+    ]
+    for session in facts.sessions:
+        absent = min(facts.since_presence, session.age)
+        found.append((ttl_of(session.ttl, session.extended, rules) - absent, "ttl", session.id))
+        found.append((max_age_of(session.max_age, rules) - session.age, "max_age", session.id))
+    due = [(max(0.0, left), code, identity) for left, code, identity in found if math.isfinite(left)]
+    return sorted(due, key=lambda each: each[0])
+
+
 def _limit(seconds: float) -> float:
     return seconds if seconds > 0 else math.inf
 

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
-from persistent_terminal_hub.culler.facts import BadFacts, facts_of
 from persistent_terminal_hub.culler.http import Answer, Http, NoAnswer
 from persistent_terminal_hub.culler.hub_api import Workspace
 from persistent_terminal_hub.policy import Rules, WorkspaceFacts
+from persistent_terminal_hub.workspace_facts import BadFacts, facts_of
 
 #: How long a token is good for; one is signed for each request.
 TOKEN_SECONDS = 60.0

@@ -10,8 +10,12 @@ from traitlets import Instance
 from persistent_terminal_hub.audit import Outbox
 from persistent_terminal_hub.hub import jwks, lock_routes
 from persistent_terminal_hub.hub.data_dir import DataDir
+from persistent_terminal_hub.hub.home_actions import HomeParts
+from persistent_terminal_hub.hub.home_gather import HomeGather
+from persistent_terminal_hub.hub.home_pages import home_handlers
 from persistent_terminal_hub.hub.honest_stop import stop_handlers
 from persistent_terminal_hub.hub.lock_push import LockSender
+from persistent_terminal_hub.hub.making import Makings
 from persistent_terminal_hub.hub.request_records import RecordedLogout
 from persistent_terminal_hub.hub.service_routes import service_handlers
 from persistent_terminal_hub.hub.unlock import HubTokens
@@ -30,7 +34,9 @@ def key_store(settings: Settings, data: DataDir) -> KeyStore:
 def extra_handlers(settings: Settings, data: DataDir) -> list[Route]:
     """Routes below /hub that do not depend on how people log in."""
     keys, outbox = key_store(settings, data), Outbox(data.audit)
-    sender = LockSender(HubTokens(keys, data.hub_id()))
+    tokens = HubTokens(keys, data.hub_id())
+    sender = LockSender(tokens)
+    home = HomeParts(settings, HomeGather(tokens), sender, outbox, Makings(settings))
     return [
         (jwks.ROUTE, jwks.JwksHandler, {"keys": keys}),
         (lock_routes.ROUTE, lock_routes.LockHandler, {"sender": sender, "outbox": outbox}),
@@ -38,6 +44,7 @@ def extra_handlers(settings: Settings, data: DataDir) -> list[Route]:
         (r"/logout", RecordedLogout),
         *service_handlers(),
         *stop_handlers(),
+        *home_handlers(home),
     ]
 
 

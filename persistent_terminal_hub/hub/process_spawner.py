@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,13 @@ class PersistentProcessSpawner(RecordedSpawns, LocalProcessSpawner):
         self.boot_id = proc.boot_id()
         await until_listening("127.0.0.1", self.port, self.listen_seconds, self._alive)
         return ("127.0.0.1", self.port)
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Called by the page that waits."""
+        yield {"progress": 20, "message": "Starting your workspace…"}
+        while not self.pid:  # noqa: ASYNC110  (JupyterHub ends this when the start has ended)
+            await asyncio.sleep(0.2)
+        yield {"progress": 60, "message": "Waiting for JupyterLab to answer…"}
 
     def _rotated_log(self) -> Path:
         log_path = Path(self.data_dir) / "logs" / f"workspace-{self.key}.log"

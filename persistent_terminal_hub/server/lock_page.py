@@ -16,10 +16,10 @@ from .notice import STYLE as NOTICE_STYLE
 LOOK_AGAIN: Final = 30
 
 _CSS: Final = """
-:root{color-scheme:light dark;--ground:#f4f5f7;--card:#fff;--text:#1d2129;--quiet:#545c69;--line:#d4d8df;
---button:#1a56c4;--on:#fff;--warn:#8a4b00;--ring:#1a56c4}
-@media (prefers-color-scheme:dark){:root{--ground:#14161a;--card:#1e2127;--text:#e8eaee;--quiet:#aab1bd;
---line:#3a404b;--button:#8ab4f8;--on:#10131a;--warn:#f0b35c;--ring:#8ab4f8}}
+:root{color-scheme:light dark;--ground:#f8f9fa;--card:#fff;--text:#212529;--quiet:#565e64;--line:#dee2e6;
+--button:#256ca3;--on:#fff;--warn:#8a4b00;--ring:#256ca3}
+@media (prefers-color-scheme:dark){:root{--ground:#212529;--card:#2b3035;--text:#dee2e6;--quiet:#adb5bd;
+--line:#495057;--button:#84b9e2;--on:#10131a;--warn:#f0b35c;--ring:#84b9e2}}
 *{box-sizing:border-box}
 body{margin:0;min-height:100vh;display:flex;align-items:center;justify-content:center;padding:1.5rem;
 background:var(--ground);color:var(--text);font:1rem/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}

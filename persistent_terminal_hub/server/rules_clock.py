@@ -342,8 +342,14 @@ class WorkspaceClock:
         """The facts as the API tells them, and the events after number `since`."""
         model = asdict(facts)
         del model["taken"]
+        for session in model["sessions"]:
+            info = self.link.sessions.get(session["id"])
+            # For people: no rule asks what runs in the foreground.
+            session["program"] = (info.foreground_name if info is not None else None) or ""
+        lock = self.link.lock
         return {
             **model,
+            "locked_since": lock.since if lock is not None and lock.locked else None,
             "rulesHash": rules_file.rules_hash(self.rules),
             "events": [event for event in self.events if event["seq"] > since],
         }

@@ -158,8 +158,8 @@ async def _push(count: int) -> dict[str, float]:
     from tornado import httpserver, web
     from tornado.httpclient import AsyncHTTPClient
 
-    from persistent_terminal_hub.culler.facts import facts_of
     from persistent_terminal_hub.tokens import Purpose, SigningKey, issue, verify
+    from persistent_terminal_hub.workspace_facts import facts_of
     from tests.benchmarks import fake_fleet
 
     keys = {number: SigningKey.generate() for number in range(count)}

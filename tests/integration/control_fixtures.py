@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.stack import Stack, wait_for
+from tests.support.stack import Stack, free_ports, wait_for
 
 ENDED = ("done", "failed", "cancelled")
 
@@ -165,3 +166,31 @@ def olga(stack: Stack) -> Person:
 @pytest.fixture(scope="module")
 def admin(stack: Stack) -> Person:
     return Person(stack, "admin", stack.admin_password)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A git:// URL of a repository with two files."""
+    base = tmp_path_factory.mktemp("git")
+    work, port = base / "work", free_ports(1)[0]
+    work.mkdir()
+    (work / "README").write_text("read me\n")
+    (work / "package.json").write_text("{}")
+
+    def git(*args: str, cwd: Path = work) -> None:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
+        subprocess.run(["git", *identity, *args], cwd=cwd, check=True, capture_output=True)
+
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "first")
+    git("clone", "--bare", str(work), str(base / "repo.git"), cwd=base)
+    daemon = subprocess.Popen(
+        ["git", "daemon", "--reuseaddr", "--export-all", "--listen=127.0.0.1", f"--port={port}",
+         f"--base-path={base}", str(base)], stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield f"git://127.0.0.1:{port}/repo.git"
+    finally:
+        daemon.terminate()
+        daemon.wait()

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from persistent_terminal_hub.control.database import Database
 from persistent_terminal_hub.control.models import IdempotentRequest
 from tests.integration.control_fixtures import Person, kill_control
 from tests.support.relay import Relay
-from tests.support.stack import Stack, free_ports, wait_for
+from tests.support.stack import Stack, wait_for
 
 pytest_plugins = ["control_fixtures"]
 
@@ -311,34 +310,6 @@ def test_logs(alice: Person, lab: str) -> None:
 
 
 # -- clone -------------------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A git:// URL of a repository with two files."""
-    base = tmp_path_factory.mktemp("git")
-    work, port = base / "work", free_ports(1)[0]
-    work.mkdir()
-    (work / "README").write_text("read me\n")
-    (work / "package.json").write_text("{}")
-
-    def git(*args: str, cwd: Path = work) -> None:
-        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
-        subprocess.run(["git", *identity, *args], cwd=cwd, check=True, capture_output=True)
-
-    git("init")
-    git("add", ".")
-    git("commit", "-m", "first")
-    git("clone", "--bare", str(work), str(base / "repo.git"), cwd=base)
-    daemon = subprocess.Popen(
-        ["git", "daemon", "--reuseaddr", "--export-all", "--listen=127.0.0.1", f"--port={port}",
-         f"--base-path={base}", str(base)], stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        yield f"git://127.0.0.1:{port}/repo.git"
-    finally:
-        daemon.terminate()
-        daemon.wait()
-
-
 def test_clone(stack: Stack, alice: Person, repository: str) -> None:
     body = {"name": "code", "source": {"url": repository, "depth": 1, "branch": "main", "install": True}}
     begun = alice.ask("POST", "workspaces/clone", body)

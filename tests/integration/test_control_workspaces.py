@@ -309,3 +309,41 @@ def servers(person: Person) -> set[str]:
         headers={"Authorization": f"token {person.token}"}, timeout=10,
     )  # fmt: skip
     return set(answer.json()["servers"])
+
+
+# -- from the home page ------------------------------------------------------------------------------------
+def test_the_home_page_has_a_workspace_made_with_a_repository(
+    stack: Stack, alice: Person, repository: str
+) -> None:
+    session = stack.login("alice")
+
+    def cards() -> dict[str, Any]:
+        found = requests.get(
+            f"{stack.url}/hub/persistent-terminals/api/home",
+            headers={"Authorization": f"token {alice.token}"}, timeout=30,
+        )  # fmt: skip
+        return {card["name"]: card for card in found.json()["workspaces"]}
+
+    def ask(name: str, url: str) -> requests.Response:
+        fields = {"action": "new", "name": name, "title": "The paper", "url": url, "install": "yes"}
+        return stack.post(session, "/hub/home", fields)
+
+    assert ask("paper", repository).ok
+    assert cards()["paper"]["badge"] == "Being made" and cards()["paper"]["actions"] == []
+    wait_for(lambda: cards()["paper"]["known"] == "told", 90, "the workspace is made")
+    wait_for(lambda: "setup" in str(cards()["paper"]["sessions"]), 20, "its installation is seen")
+    assert (
+        alice.ask("POST", "workspaces/alice~paper/execute", {"command": "cat repo/README"}).json()["stdout"]
+        == "read me\n"
+    )
+    assert "already" in ask("paper", repository).text
+    # What cannot be cloned is taken back, and the page says why.
+    assert ask("bad", repository.replace("repo.git", "nothing.git")).ok
+    failed = wait_for(lambda: cards().get("bad", {}).get("failed"), 90, "the failure is told")
+    assert "clone" in str(failed) or "repository" in str(failed), failed
+    assert alice.status("alice~bad") == "gone"
+    assert stack.post(session, "/hub/home", {"action": "dismiss", "workspace": "bad"}).ok
+    assert "bad" not in cards()
+    tokens = stack.api(session, "GET", "/users/alice/tokens").json()["api_tokens"]
+    assert not [each for each in tokens if each["note"].startswith("Makes the workspace")]
+    assert alice.operation(alice.ask("DELETE", "workspaces/alice~paper"))["state"] == "done"

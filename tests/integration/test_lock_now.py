@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
@@ -169,6 +172,121 @@ def test_a_frozen_workspace_is_locked_when_it_wakes(local_hub: Serve, erin: Brow
     assert answer == {"erin/": "not_answering"}
     assert wait_for(lambda: locked(erin, "erin"), 30)
     unlock(erin, "erin")
+
+
+# -- the home page -----------------------------------------------------------------------------------------
+
+
+HOME = "../persistent-terminals/api/home"
+
+
+def cards(browser: Browser) -> dict[str, dict[str, Any]]:
+    answer = browser.api("GET", HOME)
+    assert answer.status_code == 200, answer.text
+    return {card["name"]: card for card in answer.json()["workspaces"]}
+
+
+def press(browser: Browser, action: str, **fields: str) -> requests.Response:
+    """A button of the home page, as a browser without scripts sends it."""
+    return browser.submit("hub/home", action=action, **fields)
+
+
+def test_home_shows_the_own_workspaces_and_what_runs_in_them(admin: Browser, erin: Browser) -> None:
+    mine = {"Authorization": f"token {token(erin, 'erin')}"}
+    url = erin.serve.url + "user/erin/persistent-terminals/api/sessions"
+    body = {"name": "canary-job", "argv": ["sleep", "600"]}
+    assert requests.post(url, json=body, headers=mine, timeout=30).status_code == 201
+    try:
+        assert wait_for(lambda: "canary-job" in str(cards(erin)[""]["sessions"]), 20)
+        card = cards(erin)[""]
+        [session] = [each for each in card["sessions"] if each["name"] == "canary-job"]
+        assert session["text"] == "dormant, runs sleep" and session["at_work"] is True
+        assert (card["badge"], card["known"]) == ("Running", "told")
+        assert {meter["label"] for meter in card["meters"]} >= {"Memory"}
+        assert "end" in card["expiry"]
+        page = erin.open("hub/home")
+        assert "canary-job" in page.text and 'action="/pre-fix/hub/home"' in page.text
+        xsrf = re.search(r'name="_xsrf" value="([^"]+)"', page.text)
+        assert xsrf
+        fragment = erin.get(
+            erin.serve.url + "hub/persistent-terminals/api/home",
+            headers={"Accept": "text/html", "X-XSRFToken": xsrf[1]}, timeout=30,
+        )  # fmt: skip
+        assert "canary-job" in fragment.text and "<html" not in fragment.text
+        assert "canary-job" not in str(cards(admin)) and "canary-job" not in admin.open("hub/home").text
+        # What is locked is not told, neither by the page nor by the route.
+        assert results(erin.api("POST", LOCK, json={})) == {"erin/": "locked"}
+        assert wait_for(lambda: cards(erin)[""]["state"] == "locked", 10)
+        locked_card = erin.api("GET", HOME).text + erin.open("hub/home").text
+        assert "canary-job" not in locked_card and "1 dormant" in locked_card
+        assert "Log in again to open it" in locked_card
+        unlock(erin, "erin")
+    finally:
+        requests.delete(url + "/canary-job", headers=mine, timeout=30)
+
+
+def test_home_says_which_workspace_does_not_answer_and_does_not_wait(local_hub: Serve, erin: Browser) -> None:
+    servers = [pid for pid in workspace_processes(local_hub, "erin") if "singleuser" in cmdline(pid)]
+    assert servers and wait_for(lambda: cards(erin)[""]["known"] == "told", 20)
+    time.sleep(2.5)  # until what it said is out of date
+    for pid in servers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        page = erin.open("hub/home")
+        assert time.monotonic() - began < 3 and page.status_code == 200
+        assert wait_for(lambda: cards(erin)[""]["known"] == "silent", 20)
+        card = cards(erin)[""]
+        assert "not known at the moment" in card["summary"] and "stop" in card["actions"]
+    finally:
+        for pid in servers:
+            os.kill(pid, signal.SIGCONT)
+    assert wait_for(lambda: cards(erin)[""]["known"] == "told", 30)
+
+
+def test_home_is_for_the_owner_with_the_right_token_and_from_the_own_page(erin: Browser) -> None:
+    url = erin.serve.url + "hub/persistent-terminals/api/home"
+    poor = {"Authorization": f"token {token(erin, 'erin', ['read:servers!user'])}"}
+    rich = {"Authorization": f"token {token(erin, 'erin', ['access:servers!user'])}"}
+    assert requests.get(url, timeout=30).status_code == 403
+    assert requests.get(url, headers=poor, timeout=30).status_code == 403
+    assert requests.get(url, headers=rich, timeout=30).json()["workspaces"][0]["known"] == "told"
+    # A script of another site has the cookie at most.
+    fetched = erin.get(url, headers={"Sec-Fetch-Mode": "cors"}, timeout=30)
+    assert fetched.status_code == 403
+    home = erin.serve.url + "hub/home"
+    for fields in ({"action": "stop", "workspace": ""}, {"action": "new", "name": "evil"}):
+        assert erin.post(home, data=fields, timeout=30).status_code == 403
+        answer = requests.post(home, data=fields, headers=rich, timeout=30)
+        assert answer.status_code == 403, answer.text
+    assert set(cards(erin)) == {""} and cards(erin)[""]["state"] == "running"
+
+
+def test_home_makes_locks_stops_and_deletes(erin: Browser) -> None:
+    assert (
+        "a-z, 0-9" in page_text(refused := press(erin, "new", name="No Name")) and refused.status_code == 422
+    )
+    assert 'value="No Name"' in refused.text
+    assert "turned that service off" in page_text(press(erin, "new", name="x", url="https://example.org/x"))
+    assert "nothing can be chosen" in page_text(press(erin, "new", name="x", cpu="1"))
+    made = press(erin, "new", title="Zweites <b>Labor</b>")
+    assert made.status_code == 200, made.text
+    name = "zweites-b-labor-b"
+    assert wait_for(lambda: cards(erin)[name]["known"] == "told", 60)
+    assert cards(erin)[name]["title"] == "Zweites <b>Labor</b>"
+    assert "<b>Labor" not in erin.open("hub/home").text
+    assert press(erin, "lock", workspace=name).status_code == 200
+    assert cards(erin)[name]["state"] == "locked" and not locked(erin, "erin")
+    assert "Stop it first" in page_text(press(erin, "delete", workspace=name, confirm=name))
+    assert press(erin, "stop", workspace=name).status_code == 200
+    assert wait_for(lambda: cards(erin)[name]["state"] == "stopped", 20)
+    assert press(erin, "delete", workspace=name, confirm="zweites").status_code == 422
+    assert name in cards(erin)
+    assert press(erin, "delete", workspace=name, confirm=name).status_code == 200
+    assert set(cards(erin)) == {""}
+    assert press(erin, "stop", workspace="nosuch").status_code == 404
+    assert press(erin, "dance", workspace="").status_code == 400
+    assert press(erin, "delete", workspace="", confirm="").status_code == 409
 
 
 def cmdline(pid: int) -> str:

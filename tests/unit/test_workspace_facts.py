@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistent_terminal_hub.culler.facts import BadFacts, facts_of
 from persistent_terminal_hub.policy import SessionFacts, WorkspaceFacts
+from persistent_terminal_hub.workspace_facts import BadFacts, facts_of
 
 FACTS = WorkspaceFacts(
     taken=7.0,
