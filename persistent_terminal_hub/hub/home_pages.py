@@ -20,11 +20,11 @@ from jupyterhub.user import User
 from tornado.web import HTTPError, authenticated
 
 from persistent_terminal_hub.config.rules import rules_in_workspace
-from persistent_terminal_hub.hub.configure import share_dir
 from persistent_terminal_hub.hub.home_actions import HomeActions, HomeParts, Outcome
 from persistent_terminal_hub.hub.home_words import SHOWN, Card, Known, Phase, card
 from persistent_terminal_hub.hub.honest_stop import HonestStop
 from persistent_terminal_hub.hub.new_workspace import Form
+from persistent_terminal_hub.shared_files import share_dir
 
 #: How long the page waits for workspaces, in seconds; the script fills in those that answer later.
 PAGE_PATIENCE: Final = 0.4
