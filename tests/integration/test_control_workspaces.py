@@ -247,7 +247,9 @@ def test_ten_mebibytes_and_unknown_fields(
     path = path.replace("{lab}", lab["workspaceId"])
     answer = alice.ask(method, path, body)
     assert answer.status_code == 413, answer.text[:300]
-    small = json.loads(json.dumps(body).replace(BIG, "x"))
+    small = {
+        key: value for key, value in json.loads(json.dumps(body).replace(BIG, "x")).items() if key != "x"
+    }
     answer = alice.ask(method, path, {**small, "colour": "red"})
     assert answer.status_code == 422 and "colour" in answer.json()["message"], answer.text
     assert alice.status(lab["workspaceId"]) == "running"
