@@ -83,6 +83,12 @@ class Claim:
         return row if row is not None and row.holder == self.holder and row.status is None else None
 
 
+def digest_of(body: bytes, salt: str) -> str:
+    """What is kept of a body, to know it again. Slow on purpose: whoever reads the database shall not guess
+    a short secret in a body by trying. Blocks."""
+    return hashlib.scrypt(body, salt=salt.encode(), n=2**13, r=8, p=1, dklen=32).hex()
+
+
 Work = Callable[[Claim], Awaitable[Answer]]
 
 
@@ -99,8 +105,8 @@ class IdempotentRequests:
 
         `run` takes a blocking call to a thread. A refusal (ApiError) is not kept: nothing was changed.
         """
-        digest = hashlib.sha256(body).hexdigest()
-        known = await run(self._claim, user, route, check_key(key), digest)
+        digest = await run(digest_of, body, "\0".join((user, route, check_key(key))))
+        known = await run(self._claim, user, route, key, digest)
         if isinstance(known, Answer):
             return known
         claim: Claim = known

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,11 +20,12 @@ from persistent_terminal_hub.control.idempotency import (
     Claim,
     IdempotentRequests,
     check_key,
+    digest_of,
 )
 
 pytest_plugins = ["database_fixtures"]
 
-EMPTY = hashlib.sha256(b"").hexdigest()
+EMPTY = digest_of(b"", "a\0r\0k")
 
 
 class Work:
