@@ -15,7 +15,7 @@ endif
 # Arguments for what is started: make run ARGS="--config my.yaml", make test ARGS="-k keeper -x"
 ARGS ?=
 # Test files that run side by side (they mostly wait; the slowest folders come first). One after the other: make test WORKERS=0
-WORKERS ?= 3
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
