@@ -13,6 +13,7 @@ from tornado.web import HTTPError
 
 from persistent_terminal_hub.audit import Outbox
 from persistent_terminal_hub.hub import new_workspace
+from persistent_terminal_hub.hub.container_spec import parse_memory
 from persistent_terminal_hub.hub.failures import WorkspaceProblem
 from persistent_terminal_hub.hub.home_gather import HomeGather
 from persistent_terminal_hub.hub.lock_push import SENTENCES, LockSender, Target
@@ -163,7 +164,7 @@ class HomeActions:
         return new_workspace.choices(
             self.limits,
             cpu=float(getattr(spawner, "cpu_limit", None) or workspace.cpu),
-            memory=str(getattr(spawner, "mem_limit", None) or workspace.memory),
+            memory=int(getattr(spawner, "mem_limit", None) or parse_memory(workspace.memory)),
             egress=workspace.egress,
             filtered=bool(getattr(spawner, "filtered", False)),
             clone=self._parts.makings.possible,

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from persistent_terminal_hub.hub.container_spec import MEBIBYTE, parse_memory
+from persistent_terminal_hub.hub.container_spec import MEBIBYTE
 from persistent_terminal_hub.hub.egress import Policy
 from persistent_terminal_hub.hub.workspace_options import Limits, OptionsRefused, excesses, parse
 
@@ -74,15 +74,15 @@ class Form:
 
 
 def choices(
-    limits: Limits | None, *, cpu: float, memory: str, egress: str, filtered: bool, clone: bool
+    limits: Limits | None, *, cpu: float, memory: int, egress: str, filtered: bool, clone: bool
 ) -> Choices:
     """What the administrator allows. `limits` None: workspaces are plain processes; the rest are the hub's
-    own values, which count when nothing is chosen."""
+    own values, which count when nothing is chosen (`memory` in bytes)."""
     if limits is None:
         return Choices(clone=clone)
     cpus = sorted({*(each for each in _CPUS if each < limits.cpu), limits.cpu, cpu} - {cpu})
     most = limits.memory_bytes // MEBIBYTE
-    usual = parse_memory(memory) // MEBIBYTE
+    usual = memory // MEBIBYTE
     mebibytes = sorted({*(each for each in _MEMORY if each < most), most, usual} - {usual})
     allowed = [policy for policy in Policy if limits.ground.permits(policy)] if filtered else []
     others = [policy for policy in allowed if policy.value != egress]

@@ -118,7 +118,7 @@ def test_what_is_wrong_stands_at_its_field(fields: dict[str, str], clone: bool, 
 
 
 def test_choices_stay_within_the_limits() -> None:
-    found = choices(limits(), cpu=2.0, memory="2G", egress="internet", filtered=True, clone=True)
+    found = choices(limits(), cpu=2.0, memory=2 << 30, egress="internet", filtered=True, clone=True)
     assert [each.value for each in found.cpu] == ["", "0.5", "1", "4"]
     assert [each.text for each in found.memory] == ["Usual (2 GiB)", "512 MiB", "1 GiB", "4 GiB", "8 GiB"]
     assert [each.value for each in found.egress] == ["", "none", "list"]
@@ -131,8 +131,8 @@ def test_choices_stay_within_the_limits() -> None:
 
 def test_nothing_to_choose_is_not_shown() -> None:
     only = limits(cpu=0.5, memory_bytes=GIB // 2, ground=Ground(frozenset({Policy.INTERNET})))
-    found = choices(only, cpu=0.5, memory="512M", egress="internet", filtered=True, clone=False)
+    found = choices(only, cpu=0.5, memory=512 << 20, egress="internet", filtered=True, clone=False)
     assert found == Choices()
-    assert choices(None, cpu=2.0, memory="2G", egress="internet", filtered=False, clone=True) == Choices(
+    assert choices(None, cpu=2.0, memory=2 << 30, egress="internet", filtered=False, clone=True) == Choices(
         clone=True
     )
