@@ -223,7 +223,7 @@ def test_the_page_and_who_may_open_it(stack: Stack, admin: Person) -> None:
         link = 'href="/services/terminals/admin"'
         assert (link in browser.get(f"{stack.url}/hub/home", timeout=10).text) == (status == 200)
     assert "/hub/login" in stack.session().get(address, timeout=10).url
-    style = re.findall(r'href="\./(assets/[^"]+)"', page.text)[0]
+    style = re.findall(r'href="\./(assets/[^"]+[.]css)"', page.text)[0]
     asset = requests.get(f"{stack.url}/services/terminals/{style}", timeout=10)
     assert asset.status_code == 200 and "immutable" in asset.headers["Cache-Control"]
     assert asset.headers["Content-Encoding"] == "gzip" and "--body" in asset.text
