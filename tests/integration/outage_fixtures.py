@@ -275,15 +275,6 @@ class Site:
         self.api("POST", f"/users/{user}/server")
         wait_for(f"{user}'s workspace", lambda: self.ready(user))
 
-    def home(self, user: str) -> str:
-        """The hub's home page as the user sees it."""
-        with requests.Session() as browser:
-            form = browser.get(f"{self.hub_url}/hub/login", timeout=20)
-            fields = {"username": user, "password": TOKEN, "_xsrf": browser.cookies.get("_xsrf") or ""}
-            assert form.ok
-            browser.post(f"{self.hub_url}/hub/login", data=fields, timeout=20, allow_redirects=False)
-            return browser.get(f"{self.hub_url}/hub/home", timeout=20).text
-
     def log(self) -> str:
         return (self.root / "hub.log").read_text()
 

@@ -128,18 +128,24 @@ def test_killed_at_random_points(tmp_path: Path, database_url: str) -> None:
             headers={"Authorization": f"token {admin.token}"}, timeout=10,
         ).json()  # fmt: skip
         assert set(model["servers"]) <= {""}, "an orphan at the hub"
-        records = all_records(admin)
-        told = Counter(
-            (r["what"], r["on"], "asked" if r["result"] == "asked" else "ended")
-            for r in records
-            if r["what"] in ("workspace.create", "workspace.delete")
-        )
+
+        def told_in(records: list[dict[str, Any]]) -> Counter[tuple[str, str, str]]:
+            return Counter(
+                (r["what"], r["on"], "asked" if r["result"] == "asked" else "ended")
+                for r in records
+                if r["what"] in ("workspace.create", "workspace.delete")
+            )
+
         wanted = {
             (what, f"admin/{name}", result): 1
             for what in ("workspace.create", "workspace.delete")
             for name in names
             for result in ("asked", "ended")
         }
+        # What was done last is still on its way from the outbox into the log.
+        wait_for(lambda: told_in(all_records(admin)).keys() >= wanted.keys(), 60, "all is in the log")
+        records = all_records(admin)
+        told = told_in(records)
         # A deletion that was sent again is another request for the same operation.
         assert {each: min(count, 1) for each, count in told.items()} == wanted
         assert {each for each, count in told.items() if count > 1} <= {

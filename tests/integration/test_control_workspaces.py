@@ -184,7 +184,8 @@ def test_a_delete_during_a_start(alice: Person) -> None:
         refused = alice.ask("POST", f"workspaces/alice~brief/{again}", {})
         assert refused.status_code == 409 and "being deleted" in refused.json()["message"]
     assert alice.operation(deleting)["state"] == "done"
-    assert alice.wait(starting.json()["operation"]["id"])["state"] == "cancelled"
+    # "done" where it was ready just when the deletion came.
+    assert alice.wait(starting.json()["operation"]["id"])["state"] in ("cancelled", "done")
     assert alice.status("alice~brief") == "gone" and "brief" not in servers(alice)
 
 
@@ -333,7 +334,11 @@ def test_the_home_page_has_a_workspace_made_with_a_repository(
     assert ask("paper", repository).ok
     assert cards()["paper"]["badge"] == "Being made" and cards()["paper"]["actions"] == []
     wait_for(lambda: cards()["paper"]["known"] == "told", 90, "the workspace is made")
-    wait_for(lambda: "setup" in str(cards()["paper"]["sessions"]), 20, "its installation is seen")
+    # On the card while it runs, in the list also when it was quick.
+    wait_for(
+        lambda: "setup" in str(cards()["paper"]["sessions"]) + alice.ask("GET", "sessions").text,
+        20, "its installation is seen",
+    )  # fmt: skip
     assert (
         alice.ask("POST", "workspaces/alice~paper/execute", {"command": "cat repo/README"}).json()["stdout"]
         == "read me\n"
