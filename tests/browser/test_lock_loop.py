@@ -23,7 +23,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Plain processes for speed; the lock is the same code."""
     rules = [
         {"users": ["ida"], "idleLockMinutes": IDLE_SECONDS / 60},
-        {"users": ["wanda"], "ttlSeconds": 120, "warnSeconds": 115},  # warned after a minute
+        {"users": ["wanda"], "ttlSeconds": 70, "warnSeconds": 65},  # warned after half of it
     ]
     installation = Stack(tmp_path_factory.mktemp("stack"), backend="process", settings={"rules": rules})
     installation.start()
