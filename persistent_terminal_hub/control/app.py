@@ -253,6 +253,8 @@ def main() -> int:
     if found is None:
         return 1
     settings, place = found
+    # A line for each question to the hub and to workspaces would hide all others.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.basicConfig(
         format="%(levelname)s: %(name)s: %(message)s", level=max(settings.log_level, "INFO", key=_level)
     )

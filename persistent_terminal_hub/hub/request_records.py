@@ -90,12 +90,17 @@ def name_of(person: Any) -> str:
     return f"service:{name}" if isinstance(person, orm.Service) else name
 
 
+#: What our own services ask every few seconds: said only when it fails, or nothing else would be read.
+POLLED = ("/persistent-terminals/api/running", "/persistent-terminals/api/orphans")
+
+
 def recording(log: Callable[[Any], None] = log_request) -> Callable[[Any], None]:
     """JupyterHub's `log_function`, which also writes writes down."""
 
     def log_and_record(handler: Any) -> None:
-        log(handler)
         request = handler.request
+        if not (handler.get_status() == 200 and request.path.endswith(POLLED)):
+            log(handler)
         base = str(handler.settings["hub"].base_url)
         if not request.path.startswith(base):
             return

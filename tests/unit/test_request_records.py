@@ -107,3 +107,12 @@ async def test_written_down_after_it_was_logged(monkeypatch: pytest.MonkeyPatch)
         ("", "server.stop", "ada/x", "refused"), ("ada", "server.stop", "ada/x", "ok"),
     ]  # fmt: skip
     assert {name for event in events for name in event} <= audit.FIELDS
+
+
+@pytest.mark.parametrize(("status", "said"), [(200, 0), (403, 1), (503, 1)])
+def test_what_services_ask_all_the_time_is_said_when_it_fails(status: int, said: int) -> None:
+    logged: list[Any] = []
+    handler = Handler("/base/hub/persistent-terminals/api/running", status)
+    handler.request.method = "GET"
+    recording(logged.append)(handler)
+    assert len(logged) == said
