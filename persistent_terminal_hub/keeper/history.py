@@ -57,7 +57,7 @@ class History:
     """Writes sessions that ended. Methods are called from the loop only."""
 
     def __init__(self, directory: Path, most: int) -> None:
-        """``most``: bytes of output per session."""
+        """``most``: bytes of output per session; 0: nothing is written."""
         self._directory = directory
         self._most = most
         self._waiting: dict[str, Ended] = {}

@@ -44,8 +44,8 @@ class Keeper:
         self.sessions = Sessions(self.loop, self._announce, options.grace)
         self.sessions.bound = journals_bound()
         state = state_directory(self.runtime_dir, alone=options.alone)
-        if not options.alone and (most := bytes_kept(os.environ)):
-            self.sessions.history = History(history_directory(state), most)
+        if not options.alone:
+            self.sessions.history = History(history_directory(state), bytes_kept(os.environ))
         workspace = Workspace(self.loop, state, self._announce)
         operations = Operations(self.sessions, workspace, self._stats)
         path = self.runtime_dir / wire.SOCKET_NAME
@@ -184,8 +184,7 @@ class Keeper:
                 break
             if pid == 0:
                 break
-            history = self.sessions.history
-            if not self.sessions.reaped(pid, status) and not (history and history.reaped(pid, status)):
+            if not self.sessions.reaped(pid, status) and not self.sessions.history.reaped(pid, status):
                 self.supervisor.on_exit(pid, status)
         if self._ending:
             self.sessions.check_ended()

@@ -9,6 +9,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from persistent_terminal_hub.keeper import process
@@ -57,8 +58,8 @@ class Sessions:
         self._all: dict[str, Session] = {}
         self._by_pid: dict[int, Session] = {}
         self._ending: set[int] = set()  # pids of shells whose processes are being ended
-        #: Who writes what ended sessions printed; None: it is not kept.
-        self.history: History | None = None
+        #: Writes what ended sessions printed; nothing, until somebody says where and how much.
+        self.history = History(Path(), 0)
         self.bound = DEFAULT_JOURNALS_BOUND
         self.ended_kept = DEFAULT_ENDED_KEPT
         self.memory = 0
@@ -232,8 +233,7 @@ class Sessions:
         if session is None:
             return False
         session.finish(status)
-        if self.history is not None:
-            self.history.ended(session)
+        self.history.ended(session)
         self._announce(
             {
                 "event": "exited",
@@ -252,8 +252,7 @@ class Sessions:
         if session.exit is None:
             raise Refused("running", f"Session {session.name!r} is still running; end it first.")
         del self._all[session.id]
-        if self.history is not None:
-            self.history.leaving(session)
+        self.history.leaving(session)
         self.memory -= session.journal.allocated
         self.bytes_in_before += session.bytes_in
         session.close()
@@ -305,7 +304,7 @@ class Sessions:
     def settled(self) -> bool:
         """Whether every shell is gone, nothing is left of the sessions that were told to end, and what they
         printed is kept."""
-        return not self._by_pid and not self._ending and (self.history is None or self.history.settled)
+        return not self._by_pid and not self._ending and self.history.settled
 
     def stats(self) -> dict[str, Any]:
         """Figures for metrics."""
