@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test } from 'vitest';
 
-import { patient, telling, type Lock } from '../src/patience.js';
+import { patient, telling, type Lock } from '../src/workspace/patience.js';
 
 /** A lock that opens when it is told to. */
 class FakeLock implements Lock {

@@ -3,7 +3,6 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { Dialog } from '@jupyterlab/apputils';
 import type { Kernel } from '@jupyterlab/services';
-import type { ITerminalTracker } from '@jupyterlab/terminal';
 
 /** Milliseconds for JupyterLab's own attempts, which the requests that waited set going. */
 const OWN_ATTEMPTS = 1_500;
@@ -28,19 +27,13 @@ function kernelsOf(app: JupyterFrontEnd): Set<Kernel.IKernelConnection> {
   return found;
 }
 
-/** Reconnect terminals and kernels, and refresh what JupyterLab knows of them. */
-export async function reconnect(app: JupyterFrontEnd, terminals: ITerminalTracker | null): Promise<void> {
+/** Reconnect kernels, and refresh what JupyterLab knows of them. Terminals come back by themselves. */
+export async function reconnect(app: JupyterFrontEnd): Promise<void> {
   const quietly = (work: Promise<unknown>): void =>
     void work.catch(error => console.warn('After the lock, a connection is not back yet:', error));
 
-  // Terminals ask nobody before they connect; JupyterLab gives up after seven tries.
-  terminals?.forEach(({ content: { session } }) => {
-    if (!session.isDisposed && session.connectionStatus !== 'connected') {
-      quietly(session.reconnect());
-    }
-  });
-  const { kernels, sessions, terminals: running } = app.serviceManager;
-  for (const manager of [kernels, sessions, running]) {
+  const { kernels, sessions } = app.serviceManager;
+  for (const manager of [kernels, sessions]) {
     quietly(manager.refreshRunning());
   }
   await new Promise(resolve => window.setTimeout(resolve, OWN_ATTEMPTS));
