@@ -22,7 +22,7 @@ DESKTOP = {"width": 1280, "height": 800}
 TABLET = {"width": 820, "height": 1180}
 
 WIDGET = "jupyterapp.shell.currentWidget.content"
-TERM = f"({WIDGET} && {WIDGET}._term)"
+TERM = f"({WIDGET} && {WIDGET}.term)"
 VISIBLE = ".jp-Terminal >> visible=true"
 
 

@@ -4,6 +4,7 @@ import { panelPlugin } from './panel/plugin.js';
 import { sessionsPlugin } from './panel/sessions.js';
 import { runPlugin } from './run/plugin.js';
 import { managerPlugin, openerPlugin, terminalPlugin } from './terminal/plugin.js';
+import { lostPlugin } from './workspace/lost.js';
 import { workspacePlugin } from './workspace/plugin.js';
 
 export default [
@@ -11,6 +12,7 @@ export default [
   terminalPlugin,
   openerPlugin,
   sessionsPlugin,
+  lostPlugin,
   workspacePlugin,
   panelPlugin,
   runPlugin

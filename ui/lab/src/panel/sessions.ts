@@ -7,8 +7,8 @@ import { ApiError, type Session, type WorkspaceApi } from '@persistent-terminal-
 
 import { apiOf } from '../terminal/manager.js';
 
-/** Milliseconds between two looks: while somebody looks at the list, and else. A hidden page does not ask. */
-const EVERY = { shown: 4_000, else: 60_000 } as const;
+/** Milliseconds between two looks: while somebody sees the list, or waits for one; and else. A hidden page asks not. */
+const EVERY = { often: 4_000, seldom: 60_000 } as const;
 
 export class Sessions {
   /** Running ones, oldest first, then ended ones; null: not known yet. */
@@ -64,15 +64,15 @@ export class Sessions {
     }
   }
 
-  /** Ask now. */
-  async refresh(): Promise<void> {
-    this.asking ??= this.ask().finally(() => (this.asking = null));
+  /** Ask now; a hidden page only if it must. */
+  async refresh(must = false): Promise<void> {
+    this.asking ??= this.ask(must).finally(() => (this.asking = null));
     await this.asking;
   }
 
-  private async ask(): Promise<void> {
+  private async ask(must: boolean): Promise<void> {
     window.clearTimeout(this.timer);
-    if (document.visibilityState !== 'visible') {
+    if (document.visibilityState !== 'visible' && !must) {
       return; // becoming visible asks
     }
     if (!this.locked) {
@@ -86,8 +86,8 @@ export class Sessions {
       }
       this.signals.changed.emit();
     }
-    const shown = [...this.lookers].some(seen => seen());
-    this.timer = window.setTimeout(() => void this.refresh(), shown ? EVERY.shown : EVERY.else);
+    const often = this.problem !== null || [...this.lookers].some(seen => seen());
+    this.timer = window.setTimeout(() => void this.refresh(), often ? EVERY.often : EVERY.seldom);
   }
 }
 

@@ -41,7 +41,6 @@ interface CellLike {
 }
 /** The part of a notebook or of an editor of files that is looked at. */
 export interface ContentLike {
-  readonly mode?: string;
   readonly activeCell?: CellLike | null;
   readonly widgets?: readonly CellLike[];
   isSelectedOrActive?(cell: CellLike): boolean;
@@ -52,11 +51,12 @@ export interface ContentLike {
 export function sourceOf(content: ContentLike | null | undefined): string | null {
   if (content?.activeCell) {
     const { activeCell } = content;
-    const part = content.mode === 'edit' && activeCell.editor ? selected(activeCell.editor) : '';
+    const cells = content.widgets?.filter(cell => content.isSelectedOrActive?.(cell)) ?? [activeCell];
+    // Whatever the notebook's mode: a menu that is opened ends the editing.
+    const part = cells.length < 2 && activeCell.editor ? selected(activeCell.editor) : '';
     if (part !== '') {
       return part;
     }
-    const cells = content.widgets?.filter(cell => content.isSelectedOrActive?.(cell)) ?? [activeCell];
     return cells
       .filter(({ model }) => model.type === undefined || model.type === 'code')
       .map(({ model }) => textOf(model.sharedModel.getSource()))

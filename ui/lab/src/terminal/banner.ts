@@ -36,9 +36,12 @@ export class Banner {
     this.node.append(text, this.buttons);
   }
 
-  /** Null: nothing. Whether its height may have changed. */
-  show(told: Told | null): boolean {
-    const before = this.node.hidden;
+  /** Null: nothing. `where` it lies while it lies over the terminal. Whether the terminal has other room now. */
+  show(told: Told | null, where: 'top' | 'bottom'): boolean {
+    const before = this.takesRoom;
+    if (this.node.hidden || this.node.dataset['kind'] !== told?.kind) {
+      this.node.dataset['where'] = where; // and stays there
+    }
     this.node.hidden = told === null;
     set(this.sentence, told?.sentence ?? '');
     set(this.hint, told?.hint ?? '');
@@ -49,7 +52,11 @@ export class Banner {
       this.acts = acts.join();
       this.buttons.replaceChildren(...acts.map(what => this.button(what)));
     }
-    return before !== this.node.hidden;
+    return before !== this.takesRoom;
+  }
+
+  private get takesRoom(): boolean {
+    return !this.node.hidden && this.node.dataset['kind'] === 'ended';
   }
 
   private button(what: Act): HTMLButtonElement {

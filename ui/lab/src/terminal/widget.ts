@@ -232,7 +232,11 @@ export class PersistentTerminal extends Widget implements ITerminal.ITerminal {
       .output(past.id)
       .then(bytes => emulator.term.write(bytes))
       .catch((error: unknown) => emulator.term.write(`\x1b[3m${error instanceof Error ? error.message : ''}\x1b[0m`))
-      .finally(() => emulator.term.write('\x1b[?1049l\x1b[?25l'));
+      .finally(() => emulator.term.write('\x1b[?1049l\x1b[?25l', () => this.fitSoon()));
+  }
+
+  private get ended(): boolean {
+    return this.from.past !== null || this.stream.state.condition === 'ended';
   }
 
   private listen(): void {
@@ -266,18 +270,21 @@ export class PersistentTerminal extends Widget implements ITerminal.ITerminal {
     const { past } = this.from;
     const wish = emulator && this.shown && this.isVisible && this.options.autoFit ? this.wish(emulator) : null;
     const fits = !term || !wish || (wish.rows === term.rows && wish.cols === term.cols) || this.timer !== 0;
+    const condition = past ? 'ended' : stream.state.condition;
     const news = told({
       ...stream.state,
-      ...(past ? { condition: 'ended' as const } : {}),
+      condition,
       now: new Date(),
       exit: past ? past.exit : this.session.exit,
       unsent: stream.unsent,
       watching: stream.mode === 'watch',
       sized: fits || !term ? null : { rows: term.rows, cols: term.cols }
     });
-    this.node.dataset['condition'] = past ? 'ended' : stream.state.condition;
+    this.node.dataset['condition'] = condition;
     this.title.caption = news ? `${this.named}: ${news.sentence}` : this.named;
-    if (this.banner.show(news)) {
+    // It lies over the terminal, whose size must not change for it; not where the cursor is.
+    const low = term !== null && term.buffer.active.cursorY >= term.rows / 2;
+    if (this.banner.show(news, low ? 'top' : 'bottom')) {
       this.fitSoon();
     }
     const ticks = news?.since !== undefined && news.since !== '';
@@ -335,11 +342,16 @@ export class PersistentTerminal extends Widget implements ITerminal.ITerminal {
     this.timer = window.setTimeout(() => {
       this.timer = 0;
       const { emulator } = this;
-      if (!this.isDisposed && emulator && this.shown && this.isVisible && this.from.past === null) {
-        const { rows, cols } = this.wish(emulator);
-        this.stream.resize(rows, cols);
-        this.look();
+      if (this.isDisposed || !emulator || !this.shown || !this.isVisible) {
+        return;
       }
+      const { rows, cols } = this.wish(emulator);
+      if (this.ended) {
+        emulator.term.resize(cols, rows); // nobody else's size any more
+      } else {
+        this.stream.resize(rows, cols);
+      }
+      this.look();
     }, STILL);
   }
 }

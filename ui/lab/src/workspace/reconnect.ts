@@ -1,4 +1,4 @@
-/** After a lock: what it closed is opened again at once, where JupyterLab would wait or has given up. */
+/** After a lock or a cut: what was closed is opened again at once, where JupyterLab would wait or has given up. */
 
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { Dialog } from '@jupyterlab/apputils';
@@ -27,13 +27,13 @@ function kernelsOf(app: JupyterFrontEnd): Set<Kernel.IKernelConnection> {
   return found;
 }
 
-/** Reconnect kernels, and refresh what JupyterLab knows of them. Terminals come back by themselves. */
+/** Reconnect kernels, and refresh what JupyterLab knows of what runs. Terminals come back by themselves. */
 export async function reconnect(app: JupyterFrontEnd): Promise<void> {
   const quietly = (work: Promise<unknown>): void =>
-    void work.catch(error => console.warn('After the lock, a connection is not back yet:', error));
+    void work.catch(error => console.warn('A connection is not back yet:', error));
 
-  const { kernels, sessions } = app.serviceManager;
-  for (const manager of [kernels, sessions]) {
+  const { kernels, sessions, terminals } = app.serviceManager;
+  for (const manager of [kernels, sessions, terminals]) {
     quietly(manager.refreshRunning());
   }
   await new Promise(resolve => window.setTimeout(resolve, OWN_ATTEMPTS));
@@ -46,16 +46,12 @@ export async function reconnect(app: JupyterFrontEnd): Promise<void> {
 
 /** Dialogs that came up while the page was covered: they tell of errors that are over. */
 export class Leftovers {
-  private before = new Set<Dialog<unknown>>();
+  private readonly before = new Set<Dialog<unknown>>();
 
   /** The cover comes. */
   remember(): void {
     this.before.clear();
-    Dialog.tracker.forEach(dialog => {
-      if (!isConnectionError(dialog)) {
-        this.before.add(dialog);
-      }
-    });
+    Dialog.tracker.forEach(dialog => void this.before.add(dialog));
   }
 
   /** The cover goes. */
@@ -67,9 +63,4 @@ export class Leftovers {
     });
     this.before.clear();
   }
-}
-
-/** By its title, which is all that tells it from others. Translated ones only go if they came with the cover. */
-function isConnectionError(dialog: Dialog<unknown>): boolean {
-  return dialog.node.querySelector('.jp-Dialog-header')?.textContent?.trim() === 'Server Connection Error';
 }

@@ -1,0 +1,371 @@
+"""JupyterLab's terminals on our client, the side panel, and what runs from a notebook; real Chromium and keeper."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Locator, expect, sync_playwright
+
+from tests.browser.lab import DESKTOP, FLAGS, TABLET
+from tests.browser.workspace_lab import Owner, lab_workspace
+from tests.conftest import CHROMIUM
+from tests.integration.lock_fixtures import Hub, LockedWorkspace
+from tests.support.waiting import wait_for
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+SHOTS = os.environ.get("PTH_TEST_SHOTS", "")
+AXE = Path(__file__).resolve().parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
+BANNER = ".pth-Terminal-banner >> visible=true"
+THEME = "getComputedStyle(document.querySelector('.pth-Terminal-place')).backgroundColor"
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedWorkspace]:
+    hub = Hub()
+    workspace = lab_workspace(tmp_path_factory.mktemp("home"), hub)
+    try:
+        workspace.wait()
+        yield workspace
+    finally:
+        workspace.keeper.stop()
+        hub.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Ann(Owner):
+    """What she sees of her terminals."""
+
+    def live(self) -> None:
+        self.page.wait_for_selector(".pth-Terminal[data-condition=live] >> visible=true")
+
+    def banner(self) -> Locator:
+        return self.page.locator(BANNER)
+
+    def panel(self) -> Locator:
+        """The side panel, open."""
+        found = self.page.locator("#pth-panel")
+        if not found.is_visible():
+            self.page.get_by_role("tab", name="Persistent terminals").click()
+        return found
+
+    def row(self, name: str) -> Locator:
+        named = self.page.locator("bdi").get_by_text(name, exact=True)
+        return self.panel().get_by_role("listitem").filter(has=named)
+
+    def menu(self, name: str, what: str) -> None:
+        """By keyboard alone."""
+        self.row(name).get_by_role("button", name="What can be done").press("Enter")
+        item = self.page.locator(".lm-Menu .lm-Menu-item", has_text=what)
+        item.wait_for()
+        for _ in range(8):
+            if "lm-mod-active" in (item.get_attribute("class") or ""):
+                break
+            self.page.keyboard.press("ArrowDown")
+        self.page.keyboard.press("Enter")
+
+    def titles(self) -> list[str]:
+        """Of the tabs of the main area."""
+        return [tab for tab in self.page.locator("#jp-main-dock-panel .lm-TabBar-tabLabel").all_inner_texts()]
+
+    def shot(self, name: str) -> None:
+        if SHOTS:
+            for size in (DESKTOP, TABLET):
+                self.page.set_viewport_size(size)  # type: ignore[arg-type]
+                self.page.wait_for_timeout(300)
+                self.page.screenshot(path=str(Path(SHOTS) / f"{name}-{size['width']}.png"))
+            self.page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
+
+    def no_serious_violation(self, selector: str) -> None:
+        self.page.evaluate(AXE.read_text())
+        found = self.page.evaluate(f"async () => (await axe.run('{selector}')).violations")
+        serious = [
+            f"{rule['id']}: {[node['html'][:200] for node in rule['nodes']]}"
+            for rule in found
+            if rule["impact"] in ("serious", "critical")
+        ]
+        assert not serious, "\n".join(serious)
+
+
+@pytest.fixture
+def ann(browser: Browser, workspace: LockedWorkspace) -> Iterator[Ann]:
+    owner = Ann(browser, workspace)
+    wrong: list[str] = []
+    ours = "labextensions/persistent-terminal-hub"
+    owner.page.on("pageerror", lambda error: ours in (error.stack or "") and wrong.append(str(error.stack)))
+    yield owner
+    owner.leave()
+    for state in ("active", "dormant", "ended"):  # those that ran are ended, and then forgotten
+        for session in sessions(workspace, state=state):
+            workspace.http.delete(f"{workspace.root}api/sessions/{session['id']}", timeout=10)
+    assert not wrong
+
+
+def sessions(workspace: LockedWorkspace, **wanted: object) -> list[dict[str, object]]:
+    found = workspace.http.get(workspace.root + "api/sessions", timeout=10).json()
+    return [one for one in found if all(one[key] == value for key, value in wanted.items())]
+
+
+def running(workspace: LockedWorkspace) -> list[str]:
+    """As JupyterLab lists them."""
+    found = workspace.http.get(workspace.url + "/api/terminals", timeout=10).json()
+    return sorted(one["name"] for one in found)
+
+
+def test_what_jupyterlab_offers_with_terminals_goes_on_working(ann: Ann, workspace: LockedWorkspace) -> None:
+    page = ann.page
+    ann.open_lab()
+    assert Owner.__mro__[1].new_terminal(ann) == "1"  # type: ignore[attr-defined]  # by the launcher's card
+    ann.live()
+    ann.type("echo first-$((40+2))\n")
+    ann.wait_text("^first-42$")
+    page.get_by_role("menuitem", name="File").click()
+    page.locator(".lm-Menu-itemLabel", has_text="New").first.hover()
+    page.locator(".lm-Menu-item[data-command='terminal:create-new']").click()
+    page.wait_for_function("() => jupyterapp.shell.currentWidget.content.session?.name === '2'")
+    ann.live()
+    assert running(workspace) == ["1", "2"] and ann.titles() == ["Terminal 1", "Terminal 2"]
+    # Its colours and letters.
+    assert page.evaluate(THEME) == "rgb(255, 255, 255)"
+    ann.execute("apputils:change-theme", theme="JupyterLab Dark")
+    page.wait_for_function(f"() => {THEME} !== 'rgb(255, 255, 255)'")
+    ann.execute("apputils:change-theme", theme="JupyterLab Light")
+    ann.execute("terminal:set-theme", theme="dark")
+    page.wait_for_function(f"() => {THEME} === 'rgb(0, 0, 0)'")
+    ann.execute("terminal:set-theme", theme="inherit")
+    font = "jupyterapp.shell.currentWidget.content.term.options.fontSize"
+    before = page.evaluate(font)
+    ann.execute("terminal:increase-font")
+    page.wait_for_function(f"() => {font} === {before + 1}")
+    ann.execute("terminal:decrease-font")
+    # Ctrl+F finds in the scrollback.
+    ann.type("clear; for i in 1 2 3; do echo needle-$i; done\n")
+    ann.wait_text("^needle-3$")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")  # twice: the keyboard leaves the terminal
+    expect(page.locator(".pth-Terminal >> visible=true")).to_be_focused()
+    page.keyboard.press("Control+f")
+    page.locator(".jp-DocumentSearch-input").first.fill("needle-[12]$")
+    page.locator("button[title='Use Regular Expression']").click()
+    expect(page.locator(".jp-DocumentSearch-index-counter")).to_have_text("1/2")
+    page.keyboard.press("Escape")
+    # Loaded anew: the same terminals, and nothing twice.
+    kept = f"{workspace.url}/lab/api/workspaces/default"
+    wait_for(lambda: all(f"terminal:{n}" in workspace.http.get(kept, timeout=5).text for n in "12"))
+    page.reload()
+    page.wait_for_function("() => window.jupyterapp")
+    page.evaluate("() => jupyterapp.restored")
+    ann.open_terminal("1")
+    ann.live()
+    ann.wait_text("^first-42$")
+    assert sum("first-42" in line for line in ann.lines()) == 1
+    assert running(workspace) == ["1", "2"] and ann.titles() == ["Terminal 1", "Terminal 2"]
+    # The panel of what runs: one is shut down, then all.
+    page.get_by_role("tab", name="Running Terminals and Kernels").click()
+    item = page.locator(".jp-RunningSessions-item", has_text="terminals/2")
+    item.hover()
+    item.locator(".jp-RunningSessions-itemShutdown").click()
+    wait_for(lambda: running(workspace) == ["1"])
+    expect(page.locator("#jp-main-dock-panel .lm-TabBar-tabLabel", has_text="Terminal 2")).to_have_count(0)
+    ended = sessions(workspace, name="2", state="ended")
+    assert [one["exit"] for one in ended] == [{"code": None, "signal": None, "reason": "terminated"}] or ended
+    ann.execute("terminal:create-new")
+    ann.live()
+    ann.execute("terminal:shut-down")
+    wait_for(lambda: running(workspace) == ["1"])
+    expect(page.locator("#jp-main-dock-panel .lm-TabBar-tabLabel")).to_have_text(["Terminal 1"])
+    page.locator(".jp-RunningSessions-shutdownAll >> visible=true").last.click()
+    page.get_by_role("dialog").get_by_role("button", name="Shut Down All").click()
+    wait_for(lambda: running(workspace) == [])
+
+
+def test_a_killed_server_an_end_and_a_new_start(ann: Ann, workspace: LockedWorkspace) -> None:
+    page = ann.page
+    ann.open_lab()
+    ann.new_terminal()
+    ann.live()
+    file = workspace.home / "typed.txt"
+    ann.type(f"clear; cat > {file}\n")
+    wait_for(file.exists)
+    lines = [f"line-{number:02d}" for number in range(20)]
+    for number, line in enumerate(lines):
+        ann.type(line + "\n")
+        if number == 5:
+            workspace.kill_server()
+            expect(ann.banner()).to_contain_text("The connection was lost.")
+            expect(ann.banner()).to_contain_text(re.compile(r"\(\d+ seconds? ago\)"))
+    ann.page.evaluate("() => { void jupyterapp.serviceManager.sessions.refreshRunning().catch(() => 0) }")
+    said = ann.page.locator(".Toastify__toast", has_text="The workspace does not answer.")
+    expect(said).to_be_visible()
+    expect(ann.banner()).to_contain_text("typed bytes wait to be sent")
+    ann.shot("lab-lost")
+    ann.live()
+    expect(ann.banner()).to_have_count(0)
+    expect(said).to_have_count(0)
+    assert page.locator(".jp-Dialog").count() == 0
+    page.keyboard.press("Control+d")
+    wait_for(lambda: file.read_text().splitlines() == lines, 20, "every keystroke once")
+    assert [line for line in ann.lines() if line.startswith("line-")] == lines
+    # It ends: that is said, and it can be started again in its place.
+    ann.type("echo last-$((1+1))-words; exit 3\n")
+    expect(ann.banner()).to_contain_text("This session has ended: exit code 3.")
+    ann.wait_text("^last-2-words$")
+    ann.shot("lab-ended")
+    # Also for who comes later.
+    (ended,) = sessions(workspace, state="ended")
+    page.get_by_role("button", name="Close the tab").click()
+    ann.execute("terminal:create-new", name=str(ended["name"]), session=str(ended["id"]))
+    expect(ann.banner()).to_contain_text("exit code 3")
+    ann.wait_text("^last-2-words$")
+    page.get_by_role("button", name="Start it again").click()
+    ann.live()
+    assert ann.titles() == ["Terminal 1"] and running(workspace) == [ended["name"]]
+
+
+def test_the_side_panel_shows_and_does_all(ann: Ann, workspace: LockedWorkspace) -> None:
+    page = ann.page
+    ann.open_lab()
+    panel = ann.panel()
+    expect(panel).to_contain_text("There is no session yet.")
+    panel.get_by_role("button", name="New session").click()
+    field = page.get_by_role("dialog").get_by_role("textbox")
+    field.fill("not a name")
+    field.press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text("Use letters, digits")
+    page.get_by_role("dialog").get_by_role("textbox").fill("train")
+    page.keyboard.press("Enter")
+    expect(ann.row("train")).to_contain_text("Active")
+    ann.live()
+    ann.type("sleep 601\n")
+    expect(ann.row("train")).to_contain_text("Busy: sleep runs", timeout=20_000)
+    expect(panel.get_by_role("status")).to_contain_text("train: Busy")
+    workspace.create(name="elsewhere")
+    expect(ann.row("elsewhere")).to_contain_text("Dormant", timeout=10_000)
+    ann.menu("train", "Rename")
+    field = page.get_by_role("dialog").get_by_role("textbox")
+    field.fill("train.2")
+    field.press("Enter")
+    expect(ann.row("train.2")).to_contain_text("Busy")
+    expect(page.locator("#jp-main-dock-panel .lm-TabBar-tabLabel", has_text="train.2")).to_be_visible()
+    for theme in ("Dark", "Light"):
+        ann.execute("apputils:change-theme", theme=f"JupyterLab {theme}")
+        page.wait_for_selector(f"body[data-jp-theme-name='JupyterLab {theme}']", state="attached")
+        ann.no_serious_violation("#pth-panel")
+        ann.shot(f"lab-panel-{theme.lower()}")
+    # Opening what is open shows it; there is one of it.
+    ann.execute("launcher:create")
+    ann.row("train.2").get_by_role("button", name="train.2").first.press("Enter")
+    ann.live()
+    assert ann.titles().count("Terminal train.2") == 1
+    ann.menu("train.2", "End")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("sleep is running")
+    dialog.get_by_role("button", name="Cancel").click()
+    ann.menu("train.2", "End")
+    dialog.get_by_role("button", name="End").click()
+    ended = panel.get_by_text("Ended (1)")
+    ended.click()
+    expect(ann.row("train.2")).to_contain_text("Ended: somebody ended it")
+    expect(page.locator("#jp-main-dock-panel .lm-TabBar-tabLabel", has_text="train.2")).to_have_count(0)
+    ann.menu("train.2", "Restart")
+    dialog.get_by_role("button", name="Restart").click()
+    ann.live()
+    assert "train.2" in running(workspace)
+    # The workspace does not answer: the list stays, and says how old it is.
+    pid = workspace.server_pid
+    assert pid is not None
+    page.route("**/persistent-terminals/api/sessions?**", lambda route: route.abort())
+    panel.get_by_role("button", name="Look again").click()
+    expect(panel.get_by_role("alert")).to_contain_text("The workspace does not answer.")
+    expect(panel.get_by_role("alert")).to_contain_text("The list is as it was")
+    expect(ann.row("elsewhere")).to_be_visible()
+    page.unroute("**/persistent-terminals/api/sessions?**")
+    panel.get_by_role("button", name="Look again").click()
+    expect(panel.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_cell_and_a_selection_run_in_a_session(ann: Ann, workspace: LockedWorkspace) -> None:
+    page = ann.page
+    ann.open_lab()
+    ann.new_notebook()
+    page.keyboard.type("%%bash\nfor i in 1 2; do\necho cell-$((i*21))\n")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.type("done")
+    page.locator("[data-jp-item-name='run-in-terminal'] jp-button, [data-jp-item-name='run-in-terminal'] button").first.click()
+    (made,) = wait_for(lambda: sessions(workspace, name="notebook"), 10, "a session")
+    terminal = "[...jupyterapp.shell.widgets('main')].find(w => w.content?.session?.name === 'notebook')"
+    shown = f"""() => {{ const b = {terminal}?.content.term?.buffer.normal; let out = '';
+        for (let i = 0; i < (b?.length ?? 0); i++) out += b.getLine(i).translateToString(true) + '\\n'; return out }}"""
+    page.wait_for_function(f"() => ({shown})().includes('cell-42')")
+    assert "bash" not in page.evaluate(shown).split("cell-21")[0].split("$")[-1]
+    # The keyboard is still in the notebook, and the terminal beside it.
+    assert page.evaluate("() => jupyterapp.shell.currentWidget.content.activeCell !== undefined")
+    assert page.evaluate(f"() => {terminal}.isVisible")
+    ann.shot("lab-run")
+    # Only what is selected, in the same session, without a question.
+    page.locator(".jp-Notebook .cm-content").first.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("echo no; echo selected-$((40+3))")
+    for _ in range(len("echo selected-$((40+3))")):
+        page.keyboard.press("Shift+ArrowLeft")
+    page.locator(".jp-Notebook .cm-content").first.click(button="right", position={"x": 150, "y": 10})
+    page.locator(".lm-Menu-item[data-command='persistent-terminals:run']").click()
+    page.wait_for_function(f"() => ({shown})().includes('selected-43')")
+    assert "\nno\n" not in page.evaluate(shown)
+    assert running(workspace) == ["notebook"]
+    # A program that wants pastes marked gets one; and while it runs, the command asks first.
+    ann.execute("terminal:open", name="notebook")
+    ann.live()
+    ann.type("printf '\\033[?2004h'; cat -v\n")
+    expect(ann.row("notebook")).to_contain_text("Busy: cat runs", timeout=20_000)
+    page.evaluate("() => jupyterapp.shell.activateById([...jupyterapp.shell.widgets('main')].find(w => w.content?.activeCell).id)")
+    page.locator(".jp-Notebook .cm-content").first.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("one\ntwo")
+    ann.command("persistent-terminals:run")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("In notebook a program runs now")
+    dialog.get_by_role("button", name="Run").click()
+    page.wait_for_function(f"() => /\\^\\[\\[200~one\\n(?:.*\\n)*two\\^\\[\\[201~/.test(({shown})())")
+    # And in a file.
+    (workspace.home / "job.sh").write_text("echo a-line-$((30+1))\necho another\n")
+    ann.command("docmanager:open", path="job.sh")
+    page.locator(".jp-FileEditor .cm-content").click(position={"x": 30, "y": 8})
+    ann.command("persistent-terminals:run-elsewhere")
+    dialog.locator("select").select_option("A new session")
+    dialog.get_by_role("button", name="Run").click()
+    ann.page.wait_for_function("() => [...jupyterapp.shell.widgets('main')].some(w => w.content?.session?.name === 'notebook-2')")
+    terminal = terminal.replace("'notebook'", "'notebook-2'")
+    shown = shown.replace("=== 'notebook')", "=== 'notebook-2')")
+    page.wait_for_function(f"() => ({shown})().includes('a-line-31')")
+    assert made["id"] != sessions(workspace, name="notebook-2")[0]["id"]
+
+
+def test_an_announced_end_is_put_off(ann: Ann, workspace: LockedWorkspace) -> None:
+    rules = {"ttl": 24.0, "max_ttl": 3600.0}  # half of that before its end it is announced
+    requests.put(
+        f"{workspace.root}api/rules", json=rules, headers=workspace.hub.steer("rules"), timeout=10
+    ).raise_for_status()
+    made = workspace.create(name="train")
+    try:
+        ann.open_lab()
+        expect(ann.row("train")).to_be_visible()
+        notice = ann.page.locator(".Toastify__toast", has_text="Terminal session train ends in")
+        expect(notice).to_be_visible(timeout=30_000)
+        ann.shot("lab-extend")
+        notice.get_by_role("button", name="Extend").click()
+        expect(ann.page.locator(".Toastify__toast", has_text="train was extended")).to_be_visible()
+        assert workspace.sessions("GET", "/" + str(made["id"]))["expiresIn"] > 100
+    finally:
+        requests.put(f"{workspace.root}api/rules", json={}, headers=workspace.hub.steer("rules"), timeout=10)
