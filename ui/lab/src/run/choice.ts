@@ -1,6 +1,5 @@
 /** In which session a document's text is to run. */
 
-import { InputDialog } from '@jupyterlab/apputils';
 import { stateText, type Session } from '@persistent-terminal-hub/client';
 
 /** How a session is called that is made because there is none. */
@@ -40,23 +39,6 @@ export function decided(running: readonly Session[], before: string | null): Cho
 /** As the question lists them; each line once. */
 export function choices(running: readonly Session[]): readonly string[] {
   return [...running.map(session => `${session.name} – ${stateText(session)}`), NEW];
-}
-
-export async function ask(running: readonly Session[], before: string | null): Promise<Choice> {
-  const known = running.findIndex(({ id }) => id === before);
-  const busy = running[known]?.busy ? `In ${running[known].name} a program runs now, and would get the text. ` : '';
-  const items = choices(running);
-  const { value, button } = await InputDialog.getItem({
-    title: 'Run in which session?',
-    label: `${busy}It is remembered for this document; “Run in Another Persistent Terminal…” asks again.`,
-    items: [...items],
-    current: Math.max(0, known),
-    okLabel: 'Run'
-  });
-  if (!button.accept || value === null) {
-    return null;
-  }
-  return running[items.indexOf(value)] ?? 'new';
 }
 
 /** The first free name. */

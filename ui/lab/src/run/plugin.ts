@@ -9,7 +9,8 @@ import type { Session } from '@persistent-terminal-hub/client';
 import { ISessions, type Sessions } from '../panel/sessions.js';
 import type { Opener } from '../terminal/opener.js';
 import { IOpener } from '../terminal/plugin.js';
-import { ask, decided, freeName, remember, remembered, type Choice } from './choice.js';
+import { ask } from './ask.js';
+import { decided, freeName, remember, remembered, type Choice } from './choice.js';
 import { send } from './send.js';
 import { sourceOf, textOf, type ContentLike } from './text.js';
 
