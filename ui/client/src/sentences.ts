@@ -61,6 +61,7 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ['max_age', 'it reached its maximum age'],
   ['terminated', 'somebody ended it'],
   ['restarted', 'it was restarted'],
+  ['workspace_ended', 'the workspace was stopped'],
   ['cpu', 'it used more processor time than is allowed'],
   ['memory', 'it used more memory than is allowed']
 ]);

@@ -52,8 +52,15 @@ export function addCommands(
     label: args => (args['isPalette'] ? trans.__('New Terminal') : trans.__('Terminal')),
     caption: trans.__('Start a new terminal session'),
     icon: args => (args['isPalette'] ? undefined : terminalIcon),
-    execute: args =>
-      opener.create({ name: text(args['name']), cwd: text(args['cwd']), session: text(args['session']) }),
+    execute: async args => {
+      try {
+        return await opener.create({ name: text(args['name']), cwd: text(args['cwd']), session: text(args['session']) });
+      } catch (error) {
+        const { message, hint } = error as { readonly message?: string; readonly hint?: string };
+        await showErrorMessage(trans.__('The terminal was not started'), [message, hint].filter(Boolean).join(' '));
+        return undefined;
+      }
+    },
     describedBy: { args: described({ name: 'Name of the session', cwd: 'Directory of a new session' }) }
   });
   commands.addCommand(Command.open, {

@@ -53,8 +53,7 @@ export class Opener {
     }
     const cwd = wanted.cwd === undefined ? {} : { cwd: this.app.serviceManager.contents.localPath(wanted.cwd) };
     const name = wanted.name === undefined ? {} : { name: wanted.name };
-    const made = await this.manager.startNew({ ...name, ...cwd });
-    return this.show(made as PersistentConnection, null, place);
+    return this.show(this.manager.attach(await this.manager.api.create({ ...name, ...cwd })), null, place);
   }
 
   /** The terminal that shows it, else a new one. */
@@ -75,20 +74,20 @@ export class Opener {
   }
 
   private async find({ name, session }: Wanted): Promise<Session | 'unreachable' | null> {
-    const key = session ?? name;
-    if (key === undefined) {
-      return null;
-    }
-    try {
-      const found = await this.manager.api.get(key);
-      // An ended one is shown only to who asks for it: its name is free.
-      return found.state === 'ended' && session === undefined ? null : found;
-    } catch (error) {
-      if (error instanceof ApiError && error.kind === 'missing') {
-        return null;
+    for (const key of [session, name]) {
+      try {
+        const found = key === undefined ? null : await this.manager.api.get(key);
+        // An ended one is shown only to who asks for it by its id: its name is free.
+        if (found !== null && (found.state !== 'ended' || key === session)) {
+          return found;
+        }
+      } catch (error) {
+        if (!(error instanceof ApiError) || error.kind !== 'missing') {
+          return 'unreachable';
+        }
       }
-      return 'unreachable';
     }
+    return null;
   }
 
   private show(session: PersistentConnection, past: Session | null, place?: Place): Shown {
