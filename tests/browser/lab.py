@@ -22,7 +22,8 @@ DESKTOP = {"width": 1280, "height": 800}
 TABLET = {"width": 820, "height": 1180}
 
 WIDGET = "jupyterapp.shell.currentWidget.content"
-TERM = f"({WIDGET} && {WIDGET}.term)"
+# Of our terminals; of JupyterLab's own where our extension is not installed.
+TERM = f"({WIDGET} && ({WIDGET}.term ?? {WIDGET}._term))"
 VISIBLE = ".jp-Terminal >> visible=true"
 
 

@@ -373,7 +373,9 @@ def test_an_announced_end_is_put_off(ann: Ann, workspace: LockedWorkspace) -> No
     made = workspace.create(name="train")
     try:
         ann.open_lab()
-        expect(ann.row("train")).to_be_visible()
+        ann.execute("terminal:open", name="train")
+        ann.live()
+        # Told by the terminal's own connection: the page looks at the list once a minute.
         notice = ann.page.locator(".Toastify__toast", has_text="Terminal session train ends in")
         expect(notice).to_be_visible(timeout=30_000)
         ann.shot("lab-extend")

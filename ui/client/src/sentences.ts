@@ -72,7 +72,8 @@ export function exitText(exit: {
   readonly signal?: number | string | null;
   readonly reason?: string | null;
 }): string {
-  if (typeof exit.reason === 'string' && exit.reason !== '') {
+  // `exited` is no reason: it ended by itself, and its code or signal says how.
+  if (typeof exit.reason === 'string' && exit.reason !== '' && exit.reason !== 'exited') {
     return REASONS.get(exit.reason) ?? exit.reason;
   }
   if (typeof exit.code === 'number') {

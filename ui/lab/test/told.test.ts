@@ -59,3 +59,8 @@ test('only what cannot come back by itself is disconnected', () => {
     assert.equal(statusOf(condition), 'disconnected');
   }
 });
+
+test('what ended by itself has its code, whatever the stream calls the reason', () => {
+  assert.match(told(facts('ended', { exit: { type: 'exit', code: 0, reason: 'exited' } }))?.sentence ?? '', /exit code 0/);
+  assert.match(told(facts('ended', { exit: { type: 'exit', reason: 'workspace_ended' } }))?.sentence ?? '', /was stopped/);
+});

@@ -9,6 +9,8 @@ import { apiOf } from '../terminal/manager.js';
 
 /** Milliseconds between two looks: while somebody sees the list, or waits for one; and else. A hidden page asks not. */
 const EVERY = { often: 4_000, seldom: 60_000 } as const;
+/** Milliseconds after something changed: the server has to hear of it, too. */
+const SOON = 400;
 
 export class Sessions {
   /** Running ones, oldest first, then ended ones; null: not known yet. */
@@ -64,10 +66,22 @@ export class Sessions {
     }
   }
 
+  /** Something has changed that who sees the list would like to see. */
+  soon(): void {
+    if (this.seen) {
+      window.clearTimeout(this.timer);
+      this.timer = window.setTimeout(() => void this.refresh(), SOON);
+    }
+  }
+
   /** Ask now; a hidden page only if it must. */
   async refresh(must = false): Promise<void> {
     this.asking ??= this.ask(must).finally(() => (this.asking = null));
     await this.asking;
+  }
+
+  private get seen(): boolean {
+    return [...this.lookers].some(shown => shown());
   }
 
   private async ask(must: boolean): Promise<void> {
@@ -86,7 +100,7 @@ export class Sessions {
       }
       this.signals.changed.emit();
     }
-    const often = this.problem !== null || [...this.lookers].some(seen => seen());
+    const often = this.problem !== null || this.seen;
     this.timer = window.setTimeout(() => void this.refresh(), often ? EVERY.often : EVERY.seldom);
   }
 }

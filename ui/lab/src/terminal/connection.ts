@@ -9,7 +9,13 @@ import type { ServerConnection, Terminal } from '@jupyterlab/services';
 import { Signal, type ISignal } from '@lumino/signaling';
 import { TerminalStream, type Exit, type Sink, type WorkspaceApi } from '@persistent-terminal-hub/client';
 
-import { statusOf } from './told.js';
+import { droppedText, statusOf } from './told.js';
+
+export interface Saying {
+  /** As the protocol's notices have it, or `dropped`. */
+  readonly code: string;
+  readonly message: string;
+}
 
 /** What all connections of a page have in common. */
 export interface Surrounding {
@@ -19,6 +25,10 @@ export interface Surrounding {
   locked(): void;
   /** The session has another name now. */
   renamed(): void;
+  /** It was attached to, cut off, or has ended. */
+  moved(): void;
+  /** Something for the person: an announcement of the server's, or input that is lost. */
+  say(saying: Saying): void;
 }
 
 const KEY = 'pth-client:';
@@ -213,6 +223,7 @@ export class PersistentConnection implements Terminal.ITerminalConnection {
       const status = statusOf(condition);
       if (status !== this.status) {
         this.status = status;
+        this.around.moved();
         this.signals.connectionStatusChanged.emit(status);
       }
     });
@@ -229,6 +240,10 @@ export class PersistentConnection implements Terminal.ITerminalConnection {
       this.signals.renamed.emit(name);
       this.around.renamed();
     });
+    stream.on('notice', ({ code, message }) => this.around.say({ code, message }));
+    stream.on('dropped', ({ size, reason }) =>
+      this.around.say({ code: 'dropped', message: `${this.current}: ${droppedText(size, reason)}` })
+    );
     stream.on('client', client => remember(key, client));
   }
 

@@ -4,7 +4,7 @@ import { TerminalManager, type ServerConnection, type Terminal } from '@jupyterl
 import { Signal, type ISignal } from '@lumino/signaling';
 import { WorkspaceApi, type Session } from '@persistent-terminal-hub/client';
 
-import { PersistentConnection, type Surrounding } from './connection.js';
+import { PersistentConnection, type Saying, type Surrounding } from './connection.js';
 
 /** The API of this page's own workspace. Its requests do not wait for a lock to open. */
 export function apiOf(settings: ServerConnection.ISettings): WorkspaceApi {
@@ -19,6 +19,8 @@ export class PersistentTerminalManager extends TerminalManager {
   readonly api: WorkspaceApi;
   private readonly connections = new Set<PersistentConnection>();
   private readonly wasLocked = new Signal<this, void>(this);
+  private readonly hasMoved = new Signal<this, void>(this);
+  private readonly hasSaid = new Signal<this, Saying>(this);
   private readonly around: Surrounding;
 
   constructor(options: TerminalManager.IOptions) {
@@ -28,13 +30,25 @@ export class PersistentTerminalManager extends TerminalManager {
       api: this.api,
       serverSettings: this.serverSettings,
       locked: () => this.wasLocked.emit(),
-      renamed: () => this.look()
+      renamed: () => this.look(),
+      moved: () => this.hasMoved.emit(),
+      say: saying => this.hasSaid.emit(saying)
     };
   }
 
   /** A connection was told that the workspace is locked. */
   get locked(): ISignal<this, void> {
     return this.wasLocked;
+  }
+
+  /** A connection was made, cut, or has ended. */
+  get moved(): ISignal<this, void> {
+    return this.hasMoved;
+  }
+
+  /** What a person is to be told about a session. */
+  get said(): ISignal<this, Saying> {
+    return this.hasSaid;
   }
 
   /** To a session that is known: it is found again after a rename. */

@@ -10,7 +10,7 @@ import { PersistentTerminalManager } from '../terminal/manager.js';
 import { Cover } from './cover.js';
 import { install } from './patience.js';
 import { Leftovers, reconnect } from './reconnect.js';
-import { showWarnings } from './warnings.js';
+import { showSaid, showWarnings } from './warnings.js';
 
 const LOCK_NOW = 'persistent-terminal-hub:lock';
 
@@ -51,6 +51,8 @@ export const workspacePlugin: JupyterFrontEndPlugin<void> = {
     sessions.failed.connect(() => watch.hint());
     if (terminals instanceof PersistentTerminalManager) {
       terminals.locked.connect(() => watch.locked());
+      terminals.moved.connect(() => sessions.soon());
+      terminals.said.connect((_, saying) => showSaid(sessions, saying));
     }
 
     listen(

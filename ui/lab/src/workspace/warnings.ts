@@ -4,6 +4,7 @@ import { Notification } from '@jupyterlab/apputils';
 import { announcedIn, ApiError, fresh, sentence, span, type Announced } from '@persistent-terminal-hub/client';
 
 import type { Sessions } from '../panel/sessions.js';
+import type { Saying } from '../terminal/connection.js';
 
 /** Seconds that the button asks for; the server gives what the administrator allows. */
 const EXTEND = 24 * 3600;
@@ -16,6 +17,15 @@ export function showWarnings(sessions: Sessions): void {
       fresh(announcedIn(list), shown).forEach(one => show(sessions, one));
     }
   });
+}
+
+/** What a session's connection was told. An end that is announced is in the list, with a way to put it off. */
+export function showSaid(sessions: Sessions, { code, message }: Saying): void {
+  if (code === 'ttl' || code === 'max_age') {
+    void sessions.refresh(true);
+  } else if (!sessions.locked && !Notification.manager.notifications.some(one => one.message === message)) {
+    Notification.warning(message, { autoClose: false });
+  }
 }
 
 function show(sessions: Sessions, one: Announced): void {
