@@ -38,9 +38,11 @@ CALM = 0.25
 
 
 def cells_directory() -> Path:
-    """Where texts of several lines are kept for the shell that reads them."""
-    state = os.environ.get("PTH_STATE_DIR")
-    return (Path(state) if state else Path.home() / ".persistent-terminal-hub") / "cells"
+    """Where texts of several lines are kept for the shell that reads them: where the keeper keeps its own.
+
+    A client imports nothing of the keeper, so a test holds the two together.
+    """
+    return Path(os.environ.get("PTH_STATE_DIR") or Path.home() / ".persistent-terminal-hub") / "cells"
 
 
 class _Parser(argparse.ArgumentParser):

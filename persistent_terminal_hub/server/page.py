@@ -21,6 +21,7 @@ from tornado import web
 
 from persistent_terminal_hub import rules_file
 from persistent_terminal_hub.built_pages import ASSET, Assets, assets_dir, page_file
+from persistent_terminal_hub.keeper.lock_operations import state_directory
 
 from .api import SessionsHandler
 from .errors import SessionError
@@ -128,9 +129,8 @@ class Layout(SessionsHandler):
 
 
 def _layout_path() -> Path:
-    state = os.environ.get("PTH_STATE_DIR")
-    place = Path(state) if state else Path.home() / ".persistent-terminal-hub"
-    return place / LAYOUT_FILE
+    runtime = Path(os.environ.get("PTH_RUNTIME_DIR") or Path.home())
+    return state_directory(runtime, alone=False) / LAYOUT_FILE
 
 
 def handlers(base_url: str) -> list[tuple[Any, ...]]:
