@@ -30,7 +30,7 @@ from persistent_terminal_hub.server.singleuser import PersistentSingleUser
 from persistent_terminal_hub.tokens import Purpose, SigningKey
 from tests.support.waiting import free_port, wait_for
 
-from .lock_fixtures import BASE, HTML, OWNER, Hub, LockedWorkspace
+from .lock_fixtures import BASE, HTML, OWNER, Hub, LockedWorkspace, stand_in_hub  # noqa: F401 - a fixture
 from .test_server_extension import server_env
 
 re_parser: Any = __import__("re")._parser
@@ -40,14 +40,6 @@ LOCK_HEADERS = {
 }  # fmt: skip
 BEARER = {"Authorization": "Bearer oauth-token"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"]
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[Hub]:
-    hub = Hub()
-    yield hub
-    with contextlib.suppress(OSError):
-        hub.stop()
 
 
 @pytest.fixture(scope="module")
