@@ -12,7 +12,7 @@ import threading
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from functools import cache
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from persistent_terminal_hub.protocol.messages import Exit
 
@@ -124,11 +124,34 @@ class Attachment:
         _run(self._inner.close())
 
 
-class Workspace:
-    """See `api.Workspace`; `find_workspace` makes one."""
+class _Closing(Protocol):
+    async def aclose(self) -> None: ...
 
-    def __init__(self, inner: api.Workspace) -> None:
+
+Inner = TypeVar("Inner", bound=_Closing)
+
+
+class Connected(Generic[Inner]):
+    """Something with connections of its own, which end with a `with`."""
+
+    def __init__(self, inner: Inner) -> None:
         self._inner = inner
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        _run(self._inner.aclose())
+
+
+class Workspace(Connected[api.Workspace]):
+    """See `api.Workspace`; `find_workspace` makes one."""
 
     @classmethod
     def at(cls, url: str, token: str) -> Self:
@@ -138,14 +161,6 @@ class Workspace:
             return api.Workspace(url, token)
 
         return cls(_run(make()))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def list(self) -> list[SessionInfo]:
         """All sessions: running ones, oldest first, then ended ones."""
@@ -184,10 +199,6 @@ class Workspace:
     def attach(self, session: str, **options: Any) -> Attachment:
         """Attach to a running session; the options are those of `session.Attachment`."""
         return Attachment(_run(self._inner.attach(session, **options)))
-
-    def close(self) -> None:
-        """Close its connections."""
-        _run(self._inner.aclose())
 
 
 def find_workspace(
