@@ -196,6 +196,14 @@ class Workspace(Connected[api.Workspace]):
         """End a running session; forget an ended one."""
         _run(self._inner.delete(session))
 
+    def output(self, session: str) -> Chunk:
+        """The bytes that are kept of what a session printed, also of one that has ended."""
+        return _run(self._inner.output(session))
+
+    def output_text(self, session: str) -> str:
+        """The newest of them as lines to read."""
+        return _run(self._inner.output_text(session))
+
     def attach(self, session: str, **options: Any) -> Attachment:
         """Attach to a running session; the options are those of `session.Attachment`."""
         return Attachment(_run(self._inner.attach(session, **options)))
