@@ -51,11 +51,11 @@ test: test-ready ## install everything, then run all tests (ARGS="-k NAME")
 	    PTH_TEST_NODE_MODULES=$(CURDIR)/$(VENV)/lib/pth-node-test/node_modules \
 	    $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-bench: install-test proxy ## measure against the peers, under six minutes (ARGS="--quick", "--only bulk")
+bench: install install-test proxy ## measure against the peers, under six minutes (ARGS="--quick", "--only bulk")
 	@exec env PTH_TEST_PROXY_BIN=$(CURDIR)/$(VENV)/lib/pth-node/node_modules/.bin/configurable-http-proxy \
 	    $(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
-lint: install-test ui-packages ## ruff, mypy, the walls between rooms, eslint, file lengths
+lint: install-test ui ## ruff, mypy, the walls between rooms, eslint, file lengths
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -65,7 +65,7 @@ lint: install-test ui-packages ## ruff, mypy, the walls between rooms, eslint, f
 
 docs: venv ## build the documentation into .cache/site
 	$(ONCE) $(STAMPS)/docs --say "Installing what the documentation needs" \
-	    --input $(STAMPS)/venv \
+	    --input $(STAMPS)/venv --alone pip \
 	    -- $(PIP_INSTALL) $(DOCS_REQUIREMENTS)
 	@echo "==> Building the documentation"
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir .cache/site
@@ -108,7 +108,7 @@ venv:
 
 requirements: venv
 	$(ONCE) $(STAMPS)/requirements --say "Installing JupyterHub, JupyterLab and what they need (a minute or two at first)" \
-	    --input $(STAMPS)/venv \
+	    --input $(STAMPS)/venv --alone pip \
 	    -- $(PIP_INSTALL) $(RUN_REQUIREMENTS)
 
 # xterm.js, the emulator behind keyframes, goes into the wheel.
@@ -125,12 +125,12 @@ ui-packages: requirements
 	    --input $(STAMPS)/requirements --output ui/node_modules/.package-lock.json -- images/ui $(VENV) install
 
 install: wheel
-	$(ONCE) $(STAMPS)/wheel --say "Installing our wheel" --input .cache/stamps/wheel --input $(STAMPS)/requirements \
+	$(ONCE) $(STAMPS)/wheel --say "Installing our wheel" --input .cache/stamps/wheel --input $(STAMPS)/requirements --alone pip \
 	    -- sh -c '$(BIN)/pip install -qq --no-index --no-deps --force-reinstall .cache/dist/*.whl'
 
-install-test: install
+install-test: requirements
 	$(ONCE) $(STAMPS)/test --say "Installing what tests and linters need" \
-	    --input $(STAMPS)/requirements \
+	    --input $(STAMPS)/requirements --alone pip \
 	    -- $(PIP_INSTALL) $(TEST_REQUIREMENTS)
 
 proxy: requirements
