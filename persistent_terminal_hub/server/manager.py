@@ -48,6 +48,8 @@ class PersistentTerminalManager(Lookup, TerminalManager):
     default_cols = Integer(help="Width of a new session before a client says its own.").tag(config=True)
     default_rows = Integer(help="Height of a new session before a client says its own.").tag(config=True)
 
+    terminals: dict[str, PersistentPty]  # type: ignore[assignment]
+
     @default("scrollback_bytes")
     def _scrollback_bytes(self) -> int:
         return _from_environment("PTH_SCROLLBACK_BYTES", DEFAULT_SCROLLBACK, 64 * 1024, 1 << 30)
