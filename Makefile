@@ -80,11 +80,11 @@ wheel: emulator ui ## build our wheel into .cache/dist
 
 ui: ui-packages ## build what runs in browsers (ui/) into share/
 	$(ONCE) .cache/stamps/ui --say "Building the browser side" --input $(STAMPS)/ui-packages --input images/ui \
-	    --input ui/tsconfig.base.json $(foreach path,package.json tsconfig.json install.json src style,--input ui/lab/$(path)) \
+	    --input ui/tsconfig.base.json $(foreach path,package.json tsconfig.json install.json schema src style,--input ui/lab/$(path)) \
 	    $(foreach path,package.json tsconfig.json tsconfig.build.json src,--input ui/client/$(path)) --output ui/client/lib/index.js \
 	    $(foreach path,package.json tsconfig.json vite.config.ts admin.html terminal.html src,--input ui/pages/$(path)) \
 	    --output $(PAGES)/admin.html --output $(PAGES)/terminal.html --output $(PAGES)/assets \
-	    --output $(LABEXTENSION)/package.json --output $(LABEXTENSION)/static \
+	    --output $(LABEXTENSION)/package.json --output $(LABEXTENSION)/static --output $(LABEXTENSION)/schemas \
 	    -- images/ui $(VENV) build
 
 clean: ## remove all that was built here (not your data, not Docker's images)

@@ -95,7 +95,8 @@ class Ann(Owner):
         )
 
     def wait_shown(self, name: str, pattern: str) -> None:
-        wait_for(lambda: self.page.wait_for_timeout(50) or re.search(pattern, self.shown(name)), 20, pattern)
+        # The page gets its turn while it is asked.
+        wait_for(lambda: re.search(pattern, self.shown(name)), 20, pattern)
 
     def shot(self, name: str) -> None:
         if SHOTS:
@@ -121,7 +122,9 @@ def ann(browser: Browser, workspace: LockedWorkspace) -> Iterator[Ann]:
     owner = Ann(browser, workspace)
     wrong: list[str] = []
     ours = "labextensions/persistent-terminal-hub"
-    owner.page.on("pageerror", lambda error: ours in (error.stack or "") and wrong.append(str(error.stack)))
+    owner.page.on(
+        "pageerror", lambda error: wrong.extend([error.stack or ""] * (ours in (error.stack or "")))
+    )
     yield owner
     owner.leave()
     for state in ("active", "dormant", "ended"):  # those that ran are ended, and then forgotten
