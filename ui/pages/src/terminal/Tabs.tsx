@@ -1,9 +1,11 @@
 /** The tabs: one session each. */
 
-import type { KeyboardEvent, ReactElement } from 'react';
+import { useEffect, useRef, type KeyboardEvent, type ReactElement } from 'react';
 
+import { leaves } from './splits.js';
+import type { Snapshot } from './store.js';
 import { kindOf, stateText } from './words.js';
-import type { Snapshot, Workspace } from './workspace.js';
+import type { Workspace } from './workspace.js';
 
 interface Props {
   readonly workspace: Workspace;
@@ -12,7 +14,12 @@ interface Props {
 }
 
 export function Tabs({ workspace, state, onNew }: Props): ReactElement {
-  const { tabs, active, sessions, locked } = state;
+  const { tabs, active, sessions, locked, shown } = state;
+  const list = useRef<HTMLDivElement>(null);
+  const together = new Set(shown === null || typeof shown === 'string' ? [] : leaves(shown));
+  useEffect(() => {
+    list.current?.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+  }, [active, tabs.length]);
 
   const onKey = (event: KeyboardEvent, id: string): void => {
     const by = event.key === 'ArrowLeft' ? -1 : event.key === 'ArrowRight' ? 1 : 0;
@@ -34,19 +41,19 @@ export function Tabs({ workspace, state, onNew }: Props): ReactElement {
 
   return (
     <div className="tabs">
-      <div role="tablist" aria-label="Sessions" className="tablist">
+      <div role="tablist" aria-label="Sessions" className="tablist" ref={list}>
         {sessions === null && !state.problem && <span className="skeleton" aria-label="Loading sessions" />}
         {tabs.map(session => {
           const selected = session.id === active;
           const text = stateText(session, locked !== null);
           return (
-            <div key={session.id} className="tab" data-kind={kindOf(session, locked !== null)} data-selected={selected}>
+            <div key={session.id} className="tab" data-kind={kindOf(session, locked !== null)} data-selected={selected} data-together={together.has(session.id)}>
               <button
                 type="button"
                 role="tab"
                 id={`tab-${session.id}`}
                 aria-selected={selected}
-                aria-controls="terminal"
+                aria-controls={workspace.onPage.includes(session.id) ? `panel-${session.id}` : undefined}
                 tabIndex={selected ? 0 : -1}
                 title={`${session.name}\n${text}`}
                 onClick={() => {
