@@ -18,6 +18,7 @@ from tests.integration.lock_fixtures import Hub, LockedWorkspace
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTS = os.environ.get("PTH_TEST_SHOTS", "")
+SCHEME = os.environ.get("PTH_TEST_SCHEME", "light")
 BUILT = ROOT / "share" / "persistent-terminal-hub" / "pages" / "terminal.html"
 AXE = ROOT / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 MARKS = ROOT / "images/workspace/rootfs/usr/local/share/pth/bash-marks.sh"
@@ -65,6 +66,7 @@ class Device:
 
     def __init__(self, browser: Browser, workspace: LockedWorkspace, **options: object) -> None:
         self.workspace = workspace
+        options.setdefault("color_scheme", SCHEME)
         self.context = browser.new_context(**options)  # type: ignore[arg-type]
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(30_000)
@@ -80,6 +82,9 @@ class Device:
             asked = parse_qs(urlsplit(self.page.url).query)
             back = f"{asked['redirect_uri'][0]}?code=c&state={asked['state'][0]}"
             self.page.goto(urljoin(url, back))
+            if session:  # which a login forgets
+                self.page.goto("about:blank")
+                self.page.goto(f"{url}/persistent-terminals/#{session}")
         if live:
             self.live()
 
@@ -128,11 +133,12 @@ class Device:
         if not self.page.evaluate("() => 'axe' in window"):
             self.page.evaluate(AXE.read_text())
         found = self.page.evaluate("async () => (await axe.run()).violations")
-        assert not [
+        serious = [
             (rule["id"], [node["html"][:200] for node in rule["nodes"]])
             for rule in found
             if rule["impact"] in ("serious", "critical")
         ]
+        assert not serious, serious
 
     def shot(self, name: str) -> None:
         if SHOTS:

@@ -1,7 +1,8 @@
-"""The terminal page under a flood of output: it stays interactive, small, and honest about what it left out."""
+"""The terminal page under a flood of output: interactive, small, and honest about what it left out."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import socket
@@ -71,9 +72,7 @@ def test_the_first_load_is_small() -> None:
     assert scripts and any(name.startswith("xterm-") for name in scripts), scripts
     for name in list(scripts):  # what they load at once
         text = (BUILT.parent / "assets" / name).read_text()
-        scripts |= set(re.findall(r'from\s*"\./([^"]+\.js)"|import\s*"\./([^"]+\.js)"', text) and [
-            one or other for one, other in re.findall(r'from\s*"\./([^"]+\.js)"|import\s*"\./([^"]+\.js)"', text)
-        ])  # fmt: skip
+        scripts |= set(re.findall(r'(?:from|import)\s*"\./([^"]+\.js)"', text))
     own = {
         name: (BUILT.parent / "assets" / f"{name}.gz").stat().st_size
         for name in scripts
@@ -124,7 +123,12 @@ def test_a_flood_is_interrupted(laptop: Device, workspace: LockedWorkspace) -> N
 
 
 # Numbered lines, so many a second.
-COUNT = "import sys,time\nfor n in range({lines}):\n print(f'n={{n}}.',flush=n%{burst}==0)\n n%{burst} or time.sleep({pause})\nprint('do'+'ne')"
+COUNT = """import time
+for n in range({lines}):
+    print(f'n={{n}}.', flush=n % {burst} == 0)
+    n % {burst} or time.sleep({pause})
+print('do' + 'ne')
+"""
 
 
 @pytest.fixture
@@ -170,7 +174,7 @@ def test_a_cut_during_a_flood(laptop: Device, workspace: LockedWorkspace, line: 
     laptop.live()
     laptop.shows("done", 120)
     numbers = [int(number) for number in laptop.lines() if number.isdigit()]
-    breaks = [(a, b) for a, b in zip(numbers, numbers[1:], strict=False) if b != a + 1]
+    breaks = [(a, b) for a, b in itertools.pairwise(numbers) if b != a + 1]
     said = laptop.page.locator("[data-skipped]").count()
     assert all(b > a for a, b in breaks) and (said or not breaks), (breaks[:5], said)
 
@@ -182,10 +186,11 @@ def test_memory_is_flat(laptop: Device, workspace: LockedWorkspace) -> None:
     client: CDPSession = laptop.context.new_cdp_session(page)
     client.send("Performance.enable")
     script = workspace.home / "flood.py"
-    # Colours, wide characters, long lines; as fast as a page can show, and not faster: nothing is to be left out.
+    # Colours, wide characters, long lines; about as fast as a page can show.
     script.write_text(
         "import sys,time\n"
-        "part=''.join(f'\\x1b[3{n%8}m{n:06d} 漢字 '+'x'*(n%180)+'\\x1b[0m\\n' for n in range(8000)).encode()\n"
+        "line=lambda n: f'\\x1b[3{n%8}m{n:06d} 漢字 '+'x'*(n%180)+'\\x1b[0m\\n'\n"
+        "part=''.join(map(line, range(8000))).encode()\n"
         "for _ in range(int(sys.argv[1])*1000000//len(part)):\n"
         " sys.stdout.buffer.write(part); sys.stdout.buffer.flush(); time.sleep(float(sys.argv[2]))\n"
         "print('do'+'ne')\n"
@@ -198,7 +203,7 @@ def test_memory_is_flat(laptop: Device, workspace: LockedWorkspace) -> None:
 
     steps = 10 if FLOOD >= 1000 else 4
     heaps: list[float] = []
-    for step in range(steps):
+    for _ in range(steps):
         began = time.monotonic()
         laptop.run(f"clear; {sys.executable} {script} {FLOOD // steps} 0.15")
         laptop.shows("done", 800)

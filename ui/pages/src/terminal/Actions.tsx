@@ -119,6 +119,9 @@ export function Actions({ workspace, state, session, view, open, find }: Props):
               <button type="button" onClick={act(() => void paste())} disabled={ended}>
                 Paste
               </button>
+              <button type="button" onClick={act(() => workspace.close(session.id))}>
+                Close the tab; the session goes on
+              </button>
               <a href={workspace.api.outputUrl(session.id)} download onClick={() => setMenu(false)}>
                 Download the output as text
               </a>

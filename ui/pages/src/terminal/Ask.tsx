@@ -10,6 +10,8 @@ interface AskProps {
   readonly does: string;
   readonly bad?: boolean;
   readonly problem?: string;
+  /** It can be done at once: its button has the keyboard. */
+  readonly ready?: boolean;
   readonly onClose: () => void;
   /** Null: done. */
   readonly work: () => Promise<ApiError | null>;
@@ -17,7 +19,7 @@ interface AskProps {
 }
 
 /** A form that stays open, with the reason, while what it asks for cannot be done. */
-export function Ask({ title, does, bad = false, problem = '', onClose, work, children }: AskProps): ReactElement {
+export function Ask({ title, does, bad = false, problem = '', ready = false, onClose, work, children }: AskProps): ReactElement {
   const [failed, setFailed] = useState<ApiError | null>(null);
   const [doing, setDoing] = useState(false);
   const submit = async (event: FormEvent): Promise<void> => {
@@ -44,7 +46,7 @@ export function Ask({ title, does, bad = false, problem = '', onClose, work, chi
           <button type="button" onClick={onClose}>
             Cancel
           </button>
-          <button type="submit" className={bad ? 'first bad' : 'first'} disabled={doing || problem !== ''}>
+          <button type="submit" data-autofocus={ready || undefined} className={bad ? 'first bad' : 'first'} disabled={doing || problem !== ''}>
             {doing ? 'One moment…' : does}
           </button>
         </p>

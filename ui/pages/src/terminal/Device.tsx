@@ -37,11 +37,11 @@ export function Device({ workspace, state }: { readonly workspace: Workspace; re
         <input type="checkbox" checked={prefs.keys} onChange={event => workspace.setPrefs({ keys: event.target.checked })} />
       </label>
       <label className="row">
-        Tell when a command ends
+        Tell when a command took
         <select value={prefs.long} onChange={event => workspace.setPrefs({ long: Number(event.target.value) })}>
           {[...new Set([...LONG, prefs.long])].map(seconds => (
             <option key={seconds} value={seconds}>
-              {seconds === 0 ? 'Never' : `After ${span(seconds)}`}
+              {seconds === 0 ? 'Never' : span(seconds)}
             </option>
           ))}
         </select>

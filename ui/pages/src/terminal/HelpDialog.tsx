@@ -8,7 +8,7 @@ import { keysText, OTHERS, SHORTCUTS } from './shortcuts.js';
 export function HelpDialog({ onClose }: { readonly onClose: () => void }): ReactElement {
   return (
     <Modal title="Keys of this page" onClose={onClose} wide>
-      <table className="shortcuts">
+      <table className="shortcuts" tabIndex={-1} data-autofocus>
         <tbody>
           {SHORTCUTS.map(shortcut => (
             <tr key={shortcut.action}>
@@ -29,7 +29,7 @@ export function HelpDialog({ onClose }: { readonly onClose: () => void }): React
         </tbody>
       </table>
       <p className="buttons">
-        <button type="button" className="first" data-autofocus onClick={onClose}>
+        <button type="button" className="first" onClick={onClose}>
           Close
         </button>
       </p>

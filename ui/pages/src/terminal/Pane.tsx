@@ -81,7 +81,12 @@ export function Pane({ workspace, state, open, id, box }: Props): ReactElement {
 function Head({ workspace, state, session, panes }: { readonly workspace: Workspace; readonly state: Snapshot; readonly session: Session; readonly panes: readonly string[] }): ReactElement {
   const locked = state.locked !== null;
   return (
-    <div className="head" data-kind={kindOf(session, locked)} onClick={() => workspace.views.get(session.id)?.term.focus()}>
+    <div className="head" data-kind={kindOf(session, locked)} onClick={event => {
+        if (event.target instanceof Element && !event.target.closest('button')) {
+          workspace.views.get(session.id)?.term.focus();
+        }
+      }}
+    >
       <span className="dot" aria-hidden="true" />
       <bdi className="name" title={stateText(session, locked)}>
         {session.name}
@@ -103,10 +108,7 @@ function Head({ workspace, state, session, panes }: { readonly workspace: Worksp
         type="button"
         aria-label={`Take ${session.name} out of the split; it keeps its tab`}
         title="Take it out of the split; it keeps its tab (Alt+Shift+X)"
-        onClick={event => {
-          event.stopPropagation();
-          workspace.unsplit(session.id);
-        }}
+        onClick={() => workspace.unsplit(session.id)}
       >
         ×
       </button>

@@ -31,12 +31,13 @@ export function SplitDialog({ workspace, state, session, way, onClose }: Props):
         </>
       }
       does="Split"
+      ready
       onClose={onClose}
       work={() => workspace.say(workspace.split(way, chosen === '' ? null : chosen))}
     >
       <label>
         Session
-        <select value={chosen} onChange={event => setChosen(event.target.value)} data-autofocus>
+        <select value={chosen} onChange={event => setChosen(event.target.value)}>
           <option value="">A new session</option>
           {others.map(one => (
             <option key={one.id} value={one.id}>

@@ -41,13 +41,13 @@ export function Tabs({ workspace, state, onNew }: Props): ReactElement {
 
   return (
     <div className="tabs">
+      {sessions === null && !state.problem && <span className="skeleton" aria-hidden="true" />}
       <div role="tablist" aria-label="Sessions" className="tablist" ref={list}>
-        {sessions === null && !state.problem && <span className="skeleton" aria-label="Loading sessions" />}
         {tabs.map(session => {
           const selected = session.id === active;
           const text = stateText(session, locked !== null);
           return (
-            <div key={session.id} className="tab" data-kind={kindOf(session, locked !== null)} data-selected={selected} data-together={together.has(session.id)}>
+            <div key={session.id} role="presentation" className="tab" data-kind={kindOf(session, locked !== null)} data-selected={selected} data-together={together.has(session.id)}>
               <button
                 type="button"
                 role="tab"
@@ -71,7 +71,7 @@ export function Tabs({ workspace, state, onNew }: Props): ReactElement {
                 type="button"
                 className="close"
                 tabIndex={-1}
-                aria-label={`Close the tab of ${session.name}; the session goes on`}
+                aria-hidden="true" // nothing but tabs may be in a list of tabs: there is Delete, and an entry of the menu
                 title="Close the tab; the session goes on"
                 onClick={() => workspace.close(session.id)}
               >

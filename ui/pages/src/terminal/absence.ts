@@ -15,7 +15,7 @@ export interface Missed {
 }
 
 /** Lines above the mark that are shown with it. */
-const ABOVE = 2;
+const ABOVE = 4;
 
 export const clock = (at: number): string =>
   new Date(at).toLocaleString([], {

@@ -27,6 +27,8 @@ import { isRisky } from './words.js';
 
 const FONT = 'ui-monospace, "Cascadia Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
 const SCROLLBACK = 10_000;
+/** The browser's own note of when the first terminal of the page could be used. */
+const READY = 'pth:ready';
 /** Milliseconds that the window must be still before the PTY is asked to follow its size. */
 const STILL = 80;
 
@@ -163,9 +165,13 @@ export class TerminalView {
       this.draw();
       this.element.addEventListener('paste', event => this.pasted(event), true);
       this.element.addEventListener('copy', event => this.copied(event), true);
-      this.term.textarea?.addEventListener('focus', () => {
+      this.element.addEventListener('pointerdown', () => this.host.focused(), true);
+      this.term.textarea?.addEventListener('focus', event => {
         this.stream.focus();
-        this.host.focused();
+        // A dialog that closes gives the keyboard back to where it was: nobody went there.
+        if (event.relatedTarget instanceof Element && !event.relatedTarget.closest('dialog')) {
+          this.host.focused();
+        }
       });
       const { rows, cols } = this.wish();
       this.stream.resize(rows, cols);
@@ -280,6 +286,9 @@ export class TerminalView {
     const { stream, host, term } = this;
     stream.on('state', ({ condition }) => {
       if (condition === 'live') {
+        if (performance.getEntriesByName(READY).length === 0) {
+          performance.mark(READY);
+        }
         this.absence.count();
       } else if (condition === 'locked') {
         host.locked();

@@ -73,6 +73,10 @@ export class Workspace extends Store {
       leaving => void this.api.presence(leaving).catch(() => undefined),
       () => this.snapshot.locked !== null
     );
+    window.addEventListener('hashchange', () => {
+      const wanted = hashed();
+      this.openId(this.snapshot.sessions?.find(({ id, name }) => id === wanted || name === wanted)?.id ?? '');
+    });
     window.addEventListener('pagehide', () => this.views.forEach(view => view.setVisible(false)));
     window.addEventListener('pageshow', () => this.showViews());
     this.narrow.addEventListener('change', () => {
