@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from tests.browser.lab import FLAGS
+from tests.browser.lab import DESKTOP, FLAGS, TABLET
 from tests.conftest import CHROMIUM
 from tests.integration.lock_fixtures import Hub, LockedWorkspace
 
@@ -120,6 +120,10 @@ class Device:
         assert made.status_code == 201, made.text
         return str(made.json()["id"])
 
+    def look(self) -> None:
+        """Have the page ask for the list of sessions now, as when somebody comes back to it."""
+        self.page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+
     def lines(self) -> list[str]:
         """Every logical line of the active terminal with its scrollback."""
         return list(self.page.evaluate(
@@ -134,15 +138,21 @@ class Device:
             self.page.evaluate(AXE.read_text())
         found = self.page.evaluate("async () => (await axe.run()).violations")
         serious = [
-            (rule["id"], [node["html"][:200] for node in rule["nodes"]])
+            (rule["id"], [(node["html"][:200], node["failureSummary"]) for node in rule["nodes"][:3]])
             for rule in found
             if rule["impact"] in ("serious", "critical")
         ]
         assert not serious, serious
 
     def shot(self, name: str) -> None:
-        if SHOTS:
-            self.page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
+        if not SHOTS:
+            return
+        self.page.screenshot(path=str(Path(SHOTS) / f"{name}-{SCHEME}.png"))
+        if self.page.viewport_size == DESKTOP:
+            self.page.set_viewport_size(TABLET)
+            self.page.wait_for_timeout(500)
+            self.page.screenshot(path=str(Path(SHOTS) / f"{name}-{SCHEME}-820.png"))
+            self.page.set_viewport_size(DESKTOP)
 
     def leave(self) -> None:
         self.context.close()

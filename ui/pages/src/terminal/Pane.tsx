@@ -28,8 +28,6 @@ interface Of {
   readonly view: TerminalView | undefined;
 }
 
-const FINE: ReadonlySet<string> = new Set(['live', 'ended', 'connecting']);
-
 export function Pane({ workspace, state, open, id, box }: Props): ReactElement {
   const place = useRef<HTMLDivElement>(null);
   const session = state.tabs.find(tab => tab.id === id);
@@ -65,7 +63,7 @@ export function Pane({ workspace, state, open, id, box }: Props): ReactElement {
     >
       {session && panes.length > 1 && <Head workspace={workspace} state={state} session={session} panes={panes} />}
       {session && <Banner workspace={workspace} state={state} open={open} session={session} view={view} />}
-      <div className="place" ref={place} data-lost={view ? !FINE.has(view.state.condition) : false}>
+      <div className="place" ref={place}>
         {view && (
           <div className="chips">
             <Away view={view} />

@@ -48,17 +48,20 @@ export class Absence {
     return this.marker !== null && !this.marker.isDisposed && this.term.buffer.active.type === 'normal';
   }
 
-  /** Nobody looks any more. */
-  leave(): void {
+  /** Nobody looks any more. `goes`: the terminal goes away as well. */
+  leave(goes = false): void {
     const { epoch, offset } = this.stream;
     if (offset === null || this.back === null) {
       return; // nothing was shown yet, so nobody has left it
     }
-    this.forget();
     this.back = null;
-    this.left = { epoch, offset, at: Date.now() };
-    keepLeft(this.id, this.left);
-    this.place();
+    const left = { epoch, offset, at: Date.now() };
+    keepLeft(this.id, left);
+    if (!goes) {
+      this.forget();
+      this.left = left;
+      this.place();
+    }
   }
 
   /** Somebody looks. */

@@ -264,6 +264,7 @@ export class TerminalView {
   dispose(): void {
     window.clearTimeout(this.timer);
     this.resizes.disconnect();
+    this.absence.leave(true);
     this.stream.close();
     this.adapter.dispose();
     this.term.dispose();
