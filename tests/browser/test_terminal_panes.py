@@ -85,6 +85,7 @@ def test_splits_by_keyboard_and_pointer_on_every_device(device: Callable[..., De
     page.keyboard.press("Alt+Shift+S")
     page.keyboard.press("Enter")
     expect(page.get_by_role("tabpanel")).to_have_count(3)
+    expect(dialog).to_have_count(0)
     third = page.get_by_role("tab", selected=True).inner_text().split("\n")[0].split(",")[0]
     laptop.run("echo this-is-$((1+2))")
     laptop.shows("this-is-3")

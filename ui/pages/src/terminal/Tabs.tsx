@@ -18,7 +18,10 @@ export function Tabs({ workspace, state, onNew }: Props): ReactElement {
   const list = useRef<HTMLDivElement>(null);
   const together = new Set(shown === null || typeof shown === 'string' ? [] : leaves(shown));
   useEffect(() => {
-    list.current?.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+    const look = (): void => list.current?.querySelector('.tab[data-selected=true]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+    look();
+    window.addEventListener('resize', look);
+    return () => window.removeEventListener('resize', look);
   }, [active, tabs.length]);
 
   const onKey = (event: KeyboardEvent, id: string): void => {

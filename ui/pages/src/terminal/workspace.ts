@@ -247,7 +247,7 @@ export class Workspace extends Store {
     }
     if (id === null) {
       const made = await this.api.create(this.views.get(active)?.wish());
-      await this.taken(made, split(this.desk.layout, this.snapshot.tabs, active, made.id, way));
+      this.taken(made, split(this.desk.layout, this.snapshot.tabs, active, made.id, way));
       return;
     }
     const ended = sessions?.find(one => one.id === id)?.state === 'ended';
@@ -312,21 +312,21 @@ export class Workspace extends Store {
   async create(wishes: { readonly name?: string; readonly cwd?: string }): Promise<void> {
     const view = this.snapshot.active === null ? undefined : this.views.get(this.snapshot.active);
     const made = await this.api.create({ ...wishes, ...view?.wish() });
-    await this.taken(made, show(this.desk.layout, made.id));
+    this.taken(made, show(this.desk.layout, made.id));
   }
 
   async restart(session: Session): Promise<void> {
     const { tabs } = this.snapshot;
     const made = await this.api.restart(session.id);
-    await this.taken(made, replace(this.desk.layout, tabs, session.id, made.id));
+    this.taken(made, replace(this.desk.layout, tabs, session.id, made.id));
   }
 
-  private async taken(made: Session, layout: Layout): Promise<void> {
+  private taken(made: Session, layout: Layout): void {
     const others = (this.snapshot.sessions ?? []).filter(({ id }) => id !== made.id);
     this.set({ sessions: [...others, made] });
     this.arrange(layout);
     this.activate(made.id);
-    await this.refresh();
+    void this.refresh();
   }
 
   async rename(session: Session, name: string): Promise<void> {
