@@ -7,19 +7,18 @@ import {
   listen,
   sentence,
   Watch,
-  WorkspaceApi,
   type Session
 } from '@persistent-terminal-hub/client';
 
+import { Arranged } from './arranged.js';
 import { endText, type CommandEnd } from './commands.js';
-import { Desk } from './desk.js';
-import { xsrfOf, type Facts } from './facts.js';
-import { hide, keep, move, replace, resize, show, split, unsplit, type Layout } from './layout.js';
+import type { Facts } from './facts.js';
+import { keep, replace, show, split, type Layout } from './layout.js';
 import { News, notify } from './news.js';
 import type { Prefs } from './prefs.js';
-import { beyond, leaves, MOST_PANES, type Direction, type Way } from './splits.js';
-import { asError, Store } from './store.js';
-import { TerminalView, type Host } from './view.js';
+import { leaves, MOST_PANES, type Way } from './splits.js';
+import { asError } from './store.js';
+import type { Host } from './view.js';
 import { droppedText, span } from './words.js';
 
 /** Milliseconds between two looks at the sessions. */
@@ -35,21 +34,16 @@ function hashed(): string {
   }
 }
 
-export class Workspace extends Store {
-  readonly api: WorkspaceApi;
-  readonly views = new Map<string, TerminalView>();
+export class Workspace extends Arranged {
   onKey: (event: KeyboardEvent) => boolean = () => false;
-  private readonly desk: Desk;
   private readonly news: News;
   private readonly watch: Watch;
   private timer = 0;
   private warned = new Set<string>();
   private asking = false;
 
-  constructor(readonly facts: Facts) {
-    super();
-    this.api = new WorkspaceApi(facts.baseUrl, { xsrf: () => xsrfOf(facts) });
-    this.desk = new Desk(this.api, error => this.toast(`The arrangement of the page was not kept. ${asError(error).message}`, true));
+  constructor(facts: Facts) {
+    super(facts);
     this.news = new News(
       () => this.snapshot.prefs.long,
       (session, end) => this.commandEnded(session, end)
@@ -59,10 +53,6 @@ export class Workspace extends Store {
       uncover: () => this.opened(),
       news: status => this.set({ locked: { status } })
     });
-  }
-
-  protected override get layout(): Layout {
-    return this.desk.layout;
   }
 
   // Life ------------------------------------------------------------------------------------------
@@ -164,76 +154,18 @@ export class Workspace extends Store {
     void this.refresh();
   }
 
-  // Tabs ------------------------------------------------------------------------------------------
+  // Sessions --------------------------------------------------------------------------------------
 
-  /** Show a session; it is attached to when it is shown first. */
-  activate(id: string | null): void {
-    if (id !== null && id === this.snapshot.active) {
-      return;
-    }
-    this.set({ active: id });
-    this.showViews();
-    const name = this.snapshot.tabs.find(tab => tab.id === id)?.name;
-    history.replaceState(null, '', name === undefined ? location.pathname : `#${encodeURIComponent(name)}`);
+  async create(wishes: { readonly name?: string; readonly cwd?: string }): Promise<void> {
+    const view = this.snapshot.active === null ? undefined : this.views.get(this.snapshot.active);
+    const made = await this.api.create({ ...wishes, ...view?.wish() });
+    this.taken(made, show(this.desk.layout, made.id));
   }
 
-  /** Another tab: the next, or the one before. */
-  step(by: number): void {
-    const { tabs, active } = this.snapshot;
-    const at = tabs.findIndex(({ id }) => id === active);
-    const next = tabs[(at + by + tabs.length) % tabs.length];
-    if (next) {
-      this.activate(next.id);
-    }
-  }
-
-  moveTab(id: string, by: number): void {
-    this.arrange(move(this.desk.layout, this.snapshot.tabs, id, by));
-  }
-
-  /** Close its tab; the session goes on. */
-  close(id: string): void {
-    const { tabs, active, shown } = this.snapshot;
-    const at = tabs.findIndex(tab => tab.id === id);
-    const [other] = shown === null ? [] : leaves(shown).filter(one => one !== id);
-    const beside = other ?? tabs[at + 1]?.id ?? tabs[at - 1]?.id ?? null;
-    this.views.get(id)?.dispose();
-    this.views.delete(id);
-    this.arrange(hide(this.desk.layout, id));
-    if (active === id) {
-      this.activate(beside);
-    }
-  }
-
-  /** Give a session a tab, if it has none, and show it. */
-  open(session: Session): void {
-    if (!this.snapshot.tabs.some(({ id }) => id === session.id)) {
-      this.arrange(show(this.desk.layout, session.id, session.state === 'ended'));
-    }
-    this.activate(session.id);
-    this.views.get(session.id)?.term.focus();
-  }
-
-  openId(id: string): void {
-    const session = this.snapshot.sessions?.find(one => one.id === id);
-    if (session) {
-      this.open(session);
-    }
-  }
-
-  private arrange(layout: Layout): void {
-    if (this.desk.arrange(layout)) {
-      this.set({});
-      this.showViews();
-    }
-  }
-
-  // Splits ----------------------------------------------------------------------------------------
-
-  /** Sessions that are on the page at this moment. */
-  get onPage(): readonly string[] {
-    const { active, shown, narrow } = this.snapshot;
-    return active === null || shown === null ? [] : narrow ? [active] : leaves(shown);
+  async restart(session: Session): Promise<void> {
+    const { tabs } = this.snapshot;
+    const made = await this.api.restart(session.id);
+    this.taken(made, replace(this.desk.layout, tabs, session.id, made.id));
   }
 
   /** Show a session beside or below the active one; null: a new one. */
@@ -253,72 +185,6 @@ export class Workspace extends Store {
     const ended = sessions?.find(one => one.id === id)?.state === 'ended';
     this.arrange(split(this.desk.layout, this.snapshot.tabs, active, id, way, ended));
     this.activate(id);
-  }
-
-  /** Give it the page for itself again; what shared the page with it stays shown. */
-  unsplit(id: string): void {
-    const { shown, active } = this.snapshot;
-    const [beside] = shown === null ? [] : leaves(shown).filter(other => other !== id);
-    this.arrange(unsplit(this.desk.layout, id));
-    if (id === active && beside !== undefined) {
-      this.activate(beside);
-    }
-  }
-
-  resizeSplit(path: string, share: number): void {
-    if (this.snapshot.active !== null) {
-      this.arrange(resize(this.desk.layout, this.snapshot.active, path, share));
-    }
-  }
-
-  /** The keyboard goes to the pane on that side; whether this page is split. */
-  go(direction: Direction): boolean {
-    const { active, shown } = this.snapshot;
-    if (active === null || shown === null || typeof shown === 'string') {
-      return false;
-    }
-    this.activate(beyond(shown, active, direction) ?? active);
-    return true;
-  }
-
-  /** The pane after this one, or so many further. */
-  cycle(by: number): void {
-    const { active, shown } = this.snapshot;
-    const panes = shown === null ? [] : leaves(shown);
-    const at = panes.findIndex(id => id === active);
-    this.activate(panes[(at + by + panes.length) % panes.length] ?? active);
-  }
-
-  /** Attach to what is shown, and tell each terminal whether it is seen. */
-  private showViews(): void {
-    const seen = document.visibilityState === 'visible';
-    const shown = new Set(this.onPage);
-    let made = false;
-    for (const session of this.snapshot.sessions ?? []) {
-      if (shown.has(session.id) && !this.views.has(session.id)) {
-        const { facts, api } = this;
-        this.views.set(session.id, new TerminalView(session, facts, api, this.snapshot.prefs, this.hostOf(session.id)));
-        made = true;
-      }
-    }
-    this.views.forEach((view, id) => view.setVisible(seen && shown.has(id)));
-    if (made) {
-      this.set({ turn: this.snapshot.turn + 1 });
-    }
-  }
-
-  // Sessions --------------------------------------------------------------------------------------
-
-  async create(wishes: { readonly name?: string; readonly cwd?: string }): Promise<void> {
-    const view = this.snapshot.active === null ? undefined : this.views.get(this.snapshot.active);
-    const made = await this.api.create({ ...wishes, ...view?.wish() });
-    this.taken(made, show(this.desk.layout, made.id));
-  }
-
-  async restart(session: Session): Promise<void> {
-    const { tabs } = this.snapshot;
-    const made = await this.api.restart(session.id);
-    this.taken(made, replace(this.desk.layout, tabs, session.id, made.id));
   }
 
   private taken(made: Session, layout: Layout): void {
@@ -405,7 +271,7 @@ export class Workspace extends Store {
     }
   }
 
-  private hostOf(id: string): Host {
+  protected override hostOf(id: string): Host {
     return {
       changed: () => this.set({ turn: this.snapshot.turn + 1 }),
       notice: ({ message, code }) =>
