@@ -21,8 +21,10 @@ _SGR_BYTES = 4096
 _LONGEST_BYTES = 64 * 1024
 
 # Sequences whose effect outlasts the lines they were printed on, and which the modes below do not restore.
+# What erases lines, as `clear` does, does nothing to those that come after; a shell's marks (OSC 133) nothing
+# at all.
 _LASTING = re.compile(
-    rb"\x1b(?:[78cHNOno|}~PX^_]|[()*+\-./#]|\][148]|\[(?:[0-9;]*[srugb\"']|!p|3J|[0-9;]* [@Aq]"
+    rb"\x1b(?:[78cHNOno|}~PX^_]|[()*+\-./#]|\](?:1(?!33)|[48])|\[(?:[0-9;]*[srugb\"']|!p|[0-9;]* [@Aq]"
     rb"|\??(?:[0-9]+;)*(?:4|6|7|9|20|45|47|66|10[0-46-9][0-9]|1016|2026)(?:;[0-9]+)*[hl]))"
 )
 _LASTING_C1 = re.compile(rb"\xc2[\x80-\x9f]")

@@ -70,13 +70,13 @@ class PlainText:
         self.place += cut
         return cut
 
-    def keyframe(self, rows: int, read: Read, most: int = TAIL_BYTES) -> bytes | None:
+    def keyframe(self, rows: int, read: Read, most: int = TAIL_BYTES, sized: int = 0) -> bytes | None:
         """What recreates the terminal as it is at `place`; None if it needs an emulator, or a tail of more
-        than `most` bytes."""
+        than `most` bytes, or one from before `sized`, where the terminal got its size."""
         if self.spoiled:
             return None
         found = self._tail(SCROLLBACK_LINES + 2 * rows + 1, read, most)
-        if found is None:
+        if found is None or found[0] < sized:
             return None
         start, tail = found
         low = max(0, start - _SGR_BYTES)

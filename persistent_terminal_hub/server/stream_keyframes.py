@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final, Protocol
 
 from persistent_terminal_hub.keeper.journal import Reader
@@ -145,18 +146,22 @@ class KeyframeSource:
     # The cursor -------------------------------------------------------------------------------------
 
     def _from_plain(self, most: int = TAIL_BYTES, *, wait: bool = True) -> Keyframe | None:
-        """The keyframe of a session that showed text only; None of another."""
+        """The keyframe of a session that showed text only, at one size; None of another."""
         plain = self._plain
         if plain.spoiled or not self._plain_lock.acquire(blocking=wait):
             return None
         try:
             reader = self._reader()
-            sizes = {(record.rows, record.cols) for record in reader.resizes()}
+            records = reader.resizes()
             self._catch_up(reader)
-            if len(sizes) != 1 or (reader.floor == 0 and plain.place <= RAW_BYTES):
-                return None  # reflow is the emulator's; and what is short is replayed whole
-            ((rows, cols),) = sizes
-            data = plain.keyframe(rows, lambda start, stop: _exactly(reader, start, stop), most)
+            if not records or (reader.floor == 0 and plain.place <= RAW_BYTES):
+                return None  # what is short is replayed whole
+            rows, cols = records[-1].rows, records[-1].cols
+            # Reflow is the emulator's. But most sessions get their size in the first moment, and what was
+            # printed before fills no line any more that a keyframe shows.
+            changes = [b.offset for a, b in pairwise(records) if (a.rows, a.cols) != (b.rows, b.cols)]
+            sized = max(changes, default=records[0].offset)
+            data = plain.keyframe(rows, lambda start, stop: _exactly(reader, start, stop), most, sized)
             if data is None:
                 return None
             return Keyframe(plain.place, rows, cols, data, exact=True, alternate=False, method="tail")

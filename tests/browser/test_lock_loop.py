@@ -23,7 +23,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Plain processes for speed; the lock is the same code."""
     rules = [
         {"users": ["ida"], "idleLockMinutes": IDLE_SECONDS / 60},
-        {"users": ["wanda"], "ttlSeconds": 50, "warnSeconds": 45},  # warned after half of it
+        {"users": ["wanda"], "ttlSeconds": 60, "warnSeconds": 55},  # warned after half of it
     ]
     installation = Stack(tmp_path_factory.mktemp("stack"), backend="process", settings={"rules": rules})
     installation.start()

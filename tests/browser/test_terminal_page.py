@@ -2,100 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from tests.browser.lab import DESKTOP, FLAGS, TABLET
-from tests.conftest import CHROMIUM
-from tests.integration.lock_fixtures import HTML, Hub, LockedWorkspace, stand_in_hub  # noqa: F401 - a fixture
+from tests.browser.lab import DESKTOP, TABLET
+from tests.browser.terminal_page import Device, page_workspace, text_browser
+from tests.integration.lock_fixtures import HTML, LockedWorkspace
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-SHOTS = os.environ.get("PTH_TEST_SHOTS", "")
-BUILT = Path(__file__).resolve().parents[2] / "share" / "persistent-terminal-hub" / "pages" / "terminal.html"
-LIVE = ".status .line[data-condition=live]"
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Iterator[LockedWorkspace]:
-    assert BUILT.exists(), "The pages are not built: run `make ui`."
-    workspace = LockedWorkspace(tmp_path_factory.mktemp("home"), hub)
-    try:
-        workspace.wait()
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedWorkspace]:
+    with page_workspace(tmp_path_factory.mktemp("home")) as workspace:
         yield workspace
-    finally:
-        workspace.keeper.stop()
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Without WebGL, so that what the terminal shows is text on the page.
-        args = [*FLAGS, "--disable-3d-apis"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=args)
+    with text_browser() as browser:
         yield browser
-        browser.close()
-
-
-class Device:
-    """Ann, at one of her devices. Whoever comes to the hub's login page is let in."""
-
-    def __init__(self, browser: Browser, workspace: LockedWorkspace, **options: object) -> None:
-        self.workspace = workspace
-        self.context = browser.new_context(**options)  # type: ignore[arg-type]
-        self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
-        self.wrong: list[str] = []
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("console", lambda said: "Content Security" in said.text and self.wrong.append(said.text))
-
-    def open(self, session: str = "") -> None:
-        self.page.goto(self.workspace.root + (f"#{session}" if session else ""))
-        if "/oauth2/authorize" in self.page.url:
-            asked = parse_qs(urlsplit(self.page.url).query)
-            back = f"{asked['redirect_uri'][0]}?code=c&state={asked['state'][0]}"
-            self.page.goto(urljoin(self.workspace.url, back))
-        self.live()
-
-    def live(self) -> None:
-        expect(self.page.locator(LIVE)).to_be_visible(timeout=60_000)
-
-    @property
-    def rows(self) -> Locator:
-        return self.page.locator(".xterm-rows")
-
-    def shows(self, text: str | re.Pattern[str], seconds: float = 20) -> None:
-        expect(self.rows).to_contain_text(text, timeout=seconds * 1000)
-
-    def type(self, text: str) -> None:
-        self.page.locator(".xterm-helper-textarea").focus()
-        self.page.keyboard.type(text)
-
-    def run(self, command: str) -> None:
-        self.type(command + "\n")
-
-    def tab(self, name: str) -> Locator:
-        return self.page.get_by_role("tab", name=re.compile(rf"^{re.escape(name)}\b"))
-
-    def more(self, what: str) -> None:
-        self.page.get_by_role("button", name="More", exact=True).click()
-        self.page.locator("#menu").get_by_text(what, exact=True).click()
-
-    def shot(self, name: str) -> None:
-        if SHOTS:
-            self.page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
-
-    def leave(self) -> None:
-        self.context.close()
-        assert self.wrong == []
 
 
 @pytest.fixture

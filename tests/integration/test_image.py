@@ -188,6 +188,9 @@ def test_tools_are_there(workspace: Workspace) -> None:
         assert workspace.sh(f"command -v {program}"), program
     assert workspace.sh("tmux -V").startswith("tmux ")
     assert workspace.sh("locale charmap") == "UTF-8"
+    # Marks of prompts and commands, beside what the user has there (tests/unit/test_bash_marks.py).
+    hooks = workspace.sh("PTH_SESSION_ID=s TERM=xterm bash -lic 'declare -p PROMPT_COMMAND' 2>/dev/null")
+    assert '[0]="history -a"' in hooks and '[100]="__pth_marks"' in hooks
     assert workspace.sh("echo $PATH").startswith(
         "/workspace/.venv/bin:/workspace/.npm-global/bin:/workspace/.local/bin:"
     )

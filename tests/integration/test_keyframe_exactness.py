@@ -180,24 +180,29 @@ def test_plain_tail(rows: int, truth: Truth) -> None:
 
 
 def test_the_lagging_cursor_is_exact(truth: Truth) -> None:
-    """Fed in pieces, with modes and titles that change within the tail."""
+    """Fed in pieces, with modes and titles that change within the tail; also where the size came late."""
     r = random.Random(5)
-    for rows, cols in ((24, 80), (5, 30)):
-        plain, text = PlainText(), b"old " * 500
+    for rows, cols, before in ((24, 80, None), (5, 30, None), (40, 100, (10, 30)), (10, 30, (40, 100))):
+        plain, text, sized = PlainText(), b"old \r\n" * 500 + b"\x1b[H\x1b[2J\x1b[3J", 0
         for i in range(2500):
+            if i == 300 and before is not None:
+                sized = len(text)
             text += r.choice([b"", b"\x1b[1;33m", b"\x1b[m", b"\x1b[44m\x1b[K", b"\x1b]0;%d\x07" % i])
             text += r.choice([b"", b"\x1b[?25l", b"\x1b[?25h", b"\x1b[?2004l", b"\x1b[?2004h"])
-            text += r.choice([b"", b"", b"\x1b[?1h", b"\x1b[?1l\x1b="])
+            text += r.choice([b"", b"", b"\x1b[?1h", b"\x1b[?1l\x1b=", b"\x1b]133;D;0\x07\x1b]133;A\x07"])
             text += r.choice(streams.WORDS).encode() * r.randint(0, 4) + b"%d\r\n" % i
             if r.random() < 0.01:
                 plain.feed(text[plain.place :])
                 plain.keyframe(rows, lambda start, stop, text=text: text[start:stop])  # type: ignore[misc]
         text += b"$ \x1b[?1"
         plain.feed(text[plain.place :])
-        data = plain.keyframe(rows, lambda start, stop, text=text: text[start:stop])  # type: ignore[misc]
+        read = lambda start, stop, text=text: text[start:stop]  # type: ignore[misc]  # noqa: E731
+        data = plain.keyframe(rows, read, sized=sized)
         assert data is not None and plain.place == len(text) - 4
+        assert plain.keyframe(rows, read, sized=plain.place - 2000) is None  # reflow is not its business
         frame = kf.Keyframe(plain.place, rows, cols, data, exact=True, alternate=False, method="tail")
-        check(truth, truth.state(rows, cols, [text[: plain.place]]), frame)
+        parts: list[Part] = [text[:sized], (rows, cols), text[sized : plain.place]]
+        check(truth, truth.state(*(before or (rows, cols)), parts), frame)
 
 
 def test_queries_are_not_asked_again(truth: Truth, worker: NodeWorker) -> None:

@@ -131,10 +131,16 @@ def test_plain_tail() -> None:
     "lasting",
     [b"\x1b7", b"\x1b[s", b"\x1b[2;5r", b"\x1b[?1049h", b"\x1b[?6h", b"\x1b[?1;7l", b"\x1b[4h", b"\x1b(0", b"\x0e",
      b"\x1bH", b"\x1b[3g", b"\x1b]8;;u\x07", b"\x1b]4;1;red\x07", b"\x1b]11;red\x07", b"\x1bc", b"\x1b[!p", b"\xc2\x9b1m",
-     b"\x1bPx\x1b\\", b'\x1b[1"q', b"\x1b[3J", b"\x1b[?1000h", b"\x1b[20h", b"\x1b[2 q", b"\x1b[?2026h"],
+     b"\x1bPx\x1b\\", b'\x1b[1"q', b"\x1b]104\x07", b"\x1b[?1000h", b"\x1b[20h", b"\x1b[2 q", b"\x1b[?2026h"],
 )  # fmt: skip
 def test_no_plain_tail_after_what_lasts(lasting: bytes) -> None:
     assert replay.plain_tail(lasting + LINES, 24) is None
+
+
+@pytest.mark.parametrize("passing", [b"\x1b[H\x1b[2J\x1b[3J", b"\x1b]133;D;0\x07", b"\x1b]1337;x\x07"])
+def test_a_plain_tail_after_what_does_not(passing: bytes) -> None:
+    tail = replay.plain_tail(passing + LINES, 24)
+    assert tail is not None and passing not in tail
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,8 @@ async def test_history_holds_bytes_and_sizes(journal: Journal, reader: Reader) -
 async def test_text_needs_no_emulator_and_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(1024 * 1024)
     journal.record_resize(80, 24)
+    journal.append(b"$ ")
+    journal.record_resize(100, 30)  # as the first client does to every session
     reader = Reader(journal.fd)
     maker = Maker()
     source = KeyframeSource(maker, lambda: reader, lambda: None)
@@ -75,6 +77,7 @@ async def test_text_needs_no_emulator_and_is_looked_at_once(monkeypatch: pytest.
     assert source.at_once() is None  # too much to look at in the event loop
     first = await source.get(reader.head)
     assert first is not None and first.exact and first.offset == reader.head and not maker.asked
+    assert (first.rows, first.cols) == (30, 100)
     journal.append(b"more\r\n" * 10)
     read: list[int] = []
     feed = PlainText.feed

@@ -39,6 +39,10 @@ export default defineConfig({
     assetsInlineLimit: 0,
     chunkSizeWarningLimit: 1000,
     modulePreload: { polyfill: false },
-    rolldownOptions: { input: Object.fromEntries(pages.map(name => [name.slice(0, -5), join(here, name)])) }
+    rolldownOptions: {
+      input: Object.fromEntries(pages.map(name => [name.slice(0, -5), join(here, name)])),
+      // The emulator in a file of its own: it changes seldom, and browsers keep what has not changed.
+      output: { codeSplitting: { groups: [{ name: 'xterm', test: /[\\/]@xterm[\\/].*\.m?js$/ }] } }
+    }
   }
 });

@@ -21,6 +21,10 @@ function sizeOf(message: { readonly rows: number; readonly cols: number }): SetS
 export class OutputState {
   /** When what was parsed is to be acknowledged; null: there is nothing to. */
   ackAt: number | null = null;
+  /** Behind the last byte that was printed before this client came, or came anew; null: it did not come yet. */
+  known: number | null = null;
+  /** The journal's end when the server answered last. */
+  end: number | null = null;
   private current = '';
   /** The next byte; null while no screen is whole. */
   private next: number | null = null;
@@ -68,6 +72,8 @@ export class OutputState {
     this.offer = message;
     this.answers = message.responder ? [{ start: message.answer_from, stop: null }] : [];
     this.resetDue = !message.resumed;
+    this.end = message.end;
+    this.known = message.resumed ? this.known : message.end;
     if (this.next !== null) {
       this.acked = this.next;
     }

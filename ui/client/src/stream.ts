@@ -74,6 +74,16 @@ export class ClientStream {
     return this.output.missing ? null : this.output.point.offset;
   }
 
+  /** Behind the last byte that was printed before this client came, or came anew: what follows is news. */
+  get known(): number | null {
+    return this.output.known;
+  }
+
+  /** Behind the last byte that there was when the server answered last. */
+  get end(): number | null {
+    return this.output.end;
+  }
+
   get token(): string | undefined {
     return this.newestToken;
   }

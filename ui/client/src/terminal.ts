@@ -136,6 +136,21 @@ export class TerminalStream extends Emitter<TerminalEvents> {
     return this.stream.offset;
   }
 
+  /** The process whose output is shown; empty before the first. An offset means something only with it. */
+  get epoch(): string {
+    return this.stream.epoch;
+  }
+
+  /** Offset behind what was printed before this client came, or came anew: what follows is news. */
+  get known(): number | null {
+    return this.stream.known;
+  }
+
+  /** Offset behind the last byte that there was when the server answered last: some of it may be on its way. */
+  get end(): number | null {
+    return this.stream.end;
+  }
+
   /** Bytes that were typed and are not in the session yet. */
   get unsent(): number {
     return this.stream.input.kept;

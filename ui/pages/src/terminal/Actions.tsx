@@ -4,9 +4,14 @@ import type { Session } from '@persistent-terminal-hub/client';
 import { useEffect, useRef, useState, type ReactElement } from 'react';
 
 import type { Open } from './App.js';
-import { SIZES, type Theme } from './prefs.js';
+import type { How } from './copying.js';
+import { Device } from './Device.js';
+import type { Snapshot } from './store.js';
 import type { TerminalView } from './view.js';
-import type { Snapshot, Workspace } from './workspace.js';
+import type { Workspace } from './workspace.js';
+
+/** Tabs that a window has room for: above, their number is said. */
+const MANY = 8;
 
 interface Props {
   readonly workspace: Workspace;
@@ -20,7 +25,6 @@ interface Props {
 export function Actions({ workspace, state, session, view, open, find }: Props): ReactElement {
   const [menu, setMenu] = useState(false);
   const box = useRef<HTMLDivElement>(null);
-  const { prefs } = state;
 
   useEffect(() => {
     if (!menu) {
@@ -40,10 +44,8 @@ export function Actions({ workspace, state, session, view, open, find }: Props):
     setMenu(false);
     work();
   };
-  const size = (by: number): void =>
-    workspace.setPrefs({ fontSize: Math.max(SIZES.least, Math.min(SIZES.most, prefs.fontSize + by)) });
-  const copy = async (): Promise<void> => {
-    const done = await view?.copy().catch(() => false);
+  const copy = async (how: How): Promise<void> => {
+    const done = await view?.copy(how);
     workspace.toast(done ? 'Copied.' : 'Nothing was copied: select some text in the terminal first.', false);
   };
   const paste = async (): Promise<void> => {
@@ -69,8 +71,8 @@ export function Actions({ workspace, state, session, view, open, find }: Props):
       <button type="button" onClick={find} disabled={!view} title="Search the scrollback (Ctrl+Shift+F)">
         Search
       </button>
-      <button type="button" onClick={() => open({ what: 'sessions' })} title="All sessions, ended ones too">
-        Sessions
+      <button type="button" onClick={() => open({ what: 'sessions' })} title="All sessions, ended ones too (Alt+Shift+O)">
+        Sessions{state.tabs.length > MANY && <span className="quiet"> {state.tabs.length}</span>}
       </button>
       <button
         type="button"
@@ -97,46 +99,35 @@ export function Actions({ workspace, state, session, view, open, find }: Props):
               <button type="button" onClick={act(() => open({ what: 'end', session }))} className="bad">
                 {ended ? 'Forget…' : 'End…'}
               </button>
-              <button type="button" onClick={act(() => void copy())}>
+              <button type="button" onClick={act(() => open({ what: 'split', session, way: 'beside' }))}>
+                Split side by side…
+              </button>
+              <button type="button" onClick={act(() => open({ what: 'split', session, way: 'below' }))}>
+                Split one below the other…
+              </button>
+              {state.shown !== null && typeof state.shown !== 'string' && (
+                <button type="button" onClick={act(() => workspace.unsplit(session.id))}>
+                  Take it out of the split
+                </button>
+              )}
+              <button type="button" onClick={act(() => void copy('joined'))}>
                 Copy the selection
+              </button>
+              <button type="button" onClick={act(() => void copy('shown'))}>
+                Copy it with line breaks as shown
               </button>
               <button type="button" onClick={act(() => void paste())} disabled={ended}>
                 Paste
+              </button>
+              <button type="button" onClick={act(() => workspace.close(session.id))}>
+                Close the tab; the session goes on
               </button>
               <a href={workspace.api.outputUrl(session.id)} download onClick={() => setMenu(false)}>
                 Download the output as text
               </a>
             </>
           )}
-          <h2>This device</h2>
-          <div className="row">
-            <span id="font-size">Font size {prefs.fontSize}</span>
-            <button type="button" aria-label="Smaller font" onClick={() => size(-1)}>
-              −
-            </button>
-            <button type="button" aria-label="Larger font" onClick={() => size(1)}>
-              +
-            </button>
-          </div>
-          <label className="row">
-            Colours
-            <select
-              value={prefs.theme}
-              onChange={event => workspace.setPrefs({ theme: event.target.value as Theme })}
-            >
-              <option value="auto">As the device</option>
-              <option value="light">Light</option>
-              <option value="dark">Dark</option>
-            </select>
-          </label>
-          <label className="row">
-            Row of keys
-            <input
-              type="checkbox"
-              checked={prefs.keys}
-              onChange={event => workspace.setPrefs({ keys: event.target.checked })}
-            />
-          </label>
+          <Device workspace={workspace} state={state} />
           {workspace.facts.hubPath !== '' && (
             <>
               <h2>Workspace</h2>
@@ -147,10 +138,9 @@ export function Actions({ workspace, state, session, view, open, find }: Props):
             </>
           )}
           <a href={`${workspace.facts.baseUrl}lab`}>Open JupyterLab</a>
-          <p className="help">
-            Ctrl+Shift+E leaves the terminal for its tab, Alt+Shift+← → changes tabs; on a tab Ctrl+← → moves it and
-            Delete closes it.
-          </p>
+          <button type="button" onClick={act(() => open({ what: 'help' }))}>
+            Keys…
+          </button>
         </div>
       )}
     </div>

@@ -6,17 +6,22 @@ import { useEffect, useState, useSyncExternalStore, type ReactElement } from 're
 import { Actions } from './Actions.js';
 import { EndDialog, NewDialog, PasteDialog, RenameDialog, SessionsDialog } from './Dialogs.js';
 import { Find } from './Find.js';
+import { HelpDialog } from './HelpDialog.js';
 import { Keys } from './Keys.js';
 import { Lock } from './Lock.js';
-import { Pane } from './Pane.js';
+import { Panes } from './Panes.js';
 import { isDark } from './prefs.js';
+import { actionOf, type Action } from './shortcuts.js';
+import { SplitDialog } from './SplitDialog.js';
+import type { Way } from './splits.js';
 import { StatusBar } from './StatusBar.js';
 import { Tabs } from './Tabs.js';
 import { Toasts } from './Toasts.js';
 import type { Workspace } from './workspace.js';
 
 export type Open =
-  | { readonly what: 'new' | 'sessions' }
+  | { readonly what: 'new' | 'sessions' | 'help' }
+  | { readonly what: 'split'; readonly session: Session; readonly way: Way }
   | { readonly what: 'rename' | 'end' | 'restart'; readonly session: Session }
   | null;
 
@@ -29,26 +34,64 @@ export function App({ workspace }: { readonly workspace: Workspace }): ReactElem
   const view = active === null ? undefined : workspace.views.get(active);
   const close = (): void => {
     setOpen(null);
-    window.setTimeout(() => view?.term.focus());
+    window.setTimeout(() => {
+      const { active } = workspace.get(); // it may be another one now
+      workspace.views.get(active ?? '')?.term.focus();
+    });
   };
 
-  useEffect(() => {
-    workspace.onKey = event => {
-      if (event.ctrlKey && event.shiftKey && event.code === 'KeyF') {
-        event.preventDefault();
-        setFinding(true);
-      } else if (event.ctrlKey && event.shiftKey && event.code === 'KeyE') {
-        event.preventDefault();
+  const act = (action: Action): boolean => {
+    const asks = session !== null && session !== undefined && state.locked === null;
+    switch (action) {
+      case 'find':
+        setFinding(view !== undefined);
+        return true;
+      case 'tabs':
         document.querySelector<HTMLElement>('[role=tab][aria-selected=true]')?.focus();
-      } else if (event.altKey && event.shiftKey && (event.code === 'ArrowLeft' || event.code === 'ArrowRight')) {
-        event.preventDefault();
-        workspace.step(event.code === 'ArrowLeft' ? -1 : 1);
-      } else {
+        return true;
+      case 'before':
+      case 'next':
+        workspace.step(action === 'before' ? -1 : 1);
+        return true;
+      case 'sessions':
+      case 'new':
+      case 'help':
+        setOpen({ what: action });
+        return true;
+      case 'beside':
+      case 'below':
+        setOpen(asks ? { what: 'split', session, way: action } : null);
+        return true;
+      case 'unsplit':
+        if (active !== null) {
+          workspace.unsplit(active);
+        }
+        return true;
+      case 'left':
+      case 'right':
+      case 'up':
+      case 'down':
+        return workspace.go(action);
+      case 'mark':
+        return view?.absence.jump() ?? false;
+      case 'copy-shown':
+        void view?.copy('shown').then(done => done && workspace.toast('Copied as shown.', false));
+        return true;
+    }
+  };
+  useEffect(() => {
+    const hear = (event: KeyboardEvent): boolean => {
+      const action = event.defaultPrevented || state.locked !== null || document.querySelector('dialog[open]') ? null : actionOf(event);
+      if (action === null || !act(action)) {
         return false;
       }
+      event.preventDefault();
       return true;
     };
-  }, [workspace]);
+    workspace.onKey = hear;
+    document.addEventListener('keydown', hear);
+    return () => document.removeEventListener('keydown', hear);
+  });
 
   const dark = isDark(prefs.theme);
   useEffect(() => {
@@ -76,7 +119,7 @@ export function App({ workspace }: { readonly workspace: Workspace }): ReactElem
             }}
           />
         )}
-        <Pane workspace={workspace} state={state} session={session} view={view} open={setOpen} />
+        <Panes workspace={workspace} state={state} open={setOpen} />
         {prefs.keys && view && <Keys view={view} />}
         <StatusBar state={state} session={session} view={view} />
       </div>
@@ -84,6 +127,8 @@ export function App({ workspace }: { readonly workspace: Workspace }): ReactElem
         <>
           <Toasts workspace={workspace} toasts={state.toasts} />
           {open?.what === 'new' && <NewDialog workspace={workspace} onClose={close} />}
+          {open?.what === 'help' && <HelpDialog onClose={close} />}
+          {open?.what === 'split' && <SplitDialog workspace={workspace} state={state} session={open.session} way={open.way} onClose={close} />}
           {open?.what === 'sessions' && <SessionsDialog workspace={workspace} state={state} onClose={close} />}
           {open?.what === 'rename' && <RenameDialog workspace={workspace} session={open.session} onClose={close} />}
           {(open?.what === 'end' || open?.what === 'restart') && (

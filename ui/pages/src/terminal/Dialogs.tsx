@@ -1,63 +1,17 @@
 /** Questions that the page asks before it does something. */
 
-import type { ApiError, Session } from '@persistent-terminal-hub/client';
-import { useState, type FormEvent, type ReactElement, type ReactNode } from 'react';
+import type { Session } from '@persistent-terminal-hub/client';
+import { useState, type ReactElement } from 'react';
 
+import { Ask } from './Ask.js';
 import { Modal } from './Modal.js';
 import { harmless, kindOf, linesOf, lossText, nameProblem, stateText } from './words.js';
-import type { Snapshot, Workspace } from './workspace.js';
+import type { Snapshot } from './store.js';
+import type { Workspace } from './workspace.js';
 
 interface Props {
   readonly workspace: Workspace;
   readonly onClose: () => void;
-}
-
-interface AskProps {
-  readonly title: ReactNode;
-  readonly does: string;
-  readonly bad?: boolean;
-  readonly problem?: string;
-  readonly onClose: () => void;
-  /** Null: done. */
-  readonly work: () => Promise<ApiError | null>;
-  readonly children: ReactNode;
-}
-
-/** A form that stays open, with the reason, while what it asks for cannot be done. */
-function Ask({ title, does, bad = false, problem = '', onClose, work, children }: AskProps): ReactElement {
-  const [failed, setFailed] = useState<ApiError | null>(null);
-  const [doing, setDoing] = useState(false);
-  const submit = async (event: FormEvent): Promise<void> => {
-    event.preventDefault();
-    if (problem !== '' || doing) {
-      return;
-    }
-    setDoing(true);
-    const error = await work();
-    setDoing(false);
-    setFailed(error);
-    if (error === null) {
-      onClose();
-    }
-  };
-  return (
-    <Modal title={title} onClose={onClose}>
-      <form onSubmit={event => void submit(event)}>
-        {children}
-        <p className="problem" role="alert">
-          {problem || (failed ? `${failed.message} ${failed.hint}` : '')}
-        </p>
-        <p className="buttons">
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" className={bad ? 'first bad' : 'first'} disabled={doing || problem !== ''}>
-            {doing ? 'One moment…' : does}
-          </button>
-        </p>
-      </form>
-    </Modal>
-  );
 }
 
 export function NewDialog({ workspace, onClose }: Props): ReactElement {
@@ -159,9 +113,26 @@ export function SessionsDialog({ workspace, state, onClose }: Props & { readonly
   const [wanted, setWanted] = useState('');
   const tabs = new Set(state.tabs.map(({ id }) => id));
   const found = (state.sessions ?? []).filter(({ name }) => name.toLowerCase().includes(wanted.toLowerCase()));
+  const openIt = (session: Session): void => {
+    onClose();
+    workspace.open(session);
+  };
   return (
     <Modal title="Sessions of this workspace" onClose={onClose} wide>
-      <input type="search" value={wanted} onChange={event => setWanted(event.target.value)} placeholder="Find by name" aria-label="Find by name" data-autofocus />
+      <form
+        onSubmit={event => {
+          event.preventDefault();
+          const [first] = found;
+          if (first) {
+            openIt(first);
+          }
+        }}
+      >
+        <input type="search" value={wanted} onChange={event => setWanted(event.target.value)} placeholder="Find by name; Enter opens the first" aria-label="Find by name" data-autofocus />
+      </form>
+      <p className="hidden" role="status">
+        {found.length === 1 ? 'One session' : `${found.length} sessions`}
+      </p>
       {found.length === 0 && <p>{wanted === '' ? 'There is none yet.' : 'No session has such a name.'}</p>}
       <ul className="sessions">
         {found.map(session => (
@@ -177,13 +148,7 @@ export function SessionsDialog({ workspace, state, onClose }: Props & { readonly
             <a className="button" href={workspace.api.outputUrl(session.id)} download aria-label={`Download the output of ${session.name}`}>
               Download
             </a>
-            <button
-              type="button"
-              onClick={() => {
-                workspace.open(session);
-                onClose();
-              }}
-            >
+            <button type="button" aria-label={`${tabs.has(session.id) ? 'Show' : 'Open'} ${session.name}`} onClick={() => openIt(session)}>
               {tabs.has(session.id) ? 'Show' : 'Open'}
             </button>
           </li>

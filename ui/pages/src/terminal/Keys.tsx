@@ -6,7 +6,7 @@ import type { TerminalView } from './view.js';
 
 const ESC = '\u001b';
 const KEYS: ReadonlyArray<readonly [label: string, name: string, normal: string, application?: string]> = [
-  ['Esc', 'Escape', ESC],
+  ['Esc', 'Esc', ESC],
   ['Tab', 'Tab', '\t'],
   ['←', 'Left', `${ESC}[D`, `${ESC}OD`],
   ['↓', 'Down', `${ESC}[B`, `${ESC}OB`],
@@ -14,8 +14,8 @@ const KEYS: ReadonlyArray<readonly [label: string, name: string, normal: string,
   ['→', 'Right', `${ESC}[C`, `${ESC}OC`],
   ['Home', 'Home', `${ESC}[H`, `${ESC}OH`],
   ['End', 'End', `${ESC}[F`, `${ESC}OF`],
-  ['PgUp', 'Page up', `${ESC}[5~`],
-  ['PgDn', 'Page down', `${ESC}[6~`],
+  ['PgUp', 'PgUp, page up', `${ESC}[5~`],
+  ['PgDn', 'PgDn, page down', `${ESC}[6~`],
   ['|', 'Pipe', '|'],
   ['~', 'Tilde', '~'],
   ['/', 'Slash', '/']

@@ -1,43 +1,165 @@
-/** The terminal, or what stands in its place. */
+/** One session on the page: its terminal, and whatever is to be said about it. */
 
 import { exitText, type Session } from '@persistent-terminal-hub/client';
 import { useEffect, useRef, type ReactElement } from 'react';
 
-import type { Open } from './App.js';
+import { clock } from './absence.js';
 import { Ago } from './Ago.js';
+import type { Open } from './App.js';
+import { amount, sinceText } from './away.js';
+import { leaves, type Box } from './splits.js';
+import type { Snapshot } from './store.js';
 import type { TerminalView } from './view.js';
-import type { Snapshot, Workspace } from './workspace.js';
+import { kindOf, stateText } from './words.js';
+import type { Workspace } from './workspace.js';
 
 interface Props {
   readonly workspace: Workspace;
   readonly state: Snapshot;
-  readonly session: Session | null;
-  readonly view: TerminalView | undefined;
   readonly open: (what: Open) => void;
+  readonly id: string;
+  readonly box: Box;
+}
+interface Of {
+  readonly workspace: Workspace;
+  readonly state: Snapshot;
+  readonly open: (what: Open) => void;
+  readonly session: Session;
+  readonly view: TerminalView | undefined;
 }
 
-export function Pane(props: Props): ReactElement {
-  const { session, view, state } = props;
+export function Pane({ workspace, state, open, id, box }: Props): ReactElement {
   const place = useRef<HTMLDivElement>(null);
+  const session = state.tabs.find(tab => tab.id === id);
+  const view = workspace.views.get(id);
+  const active = state.active === id;
+  const panes = state.shown === null ? [] : leaves(state.shown);
 
   useEffect(() => {
     view?.mount(place.current);
-    view?.term.focus();
     return () => view?.mount(null);
   }, [view]);
+  useEffect(() => {
+    if (active) {
+      view?.term.focus();
+    }
+  }, [active, view]);
 
+  const style = {
+    left: `${box.x * 100}%`,
+    top: `${box.y * 100}%`,
+    width: `${box.width * 100}%`,
+    height: `${box.height * 100}%`
+  };
   return (
-    <main className="pane" id="terminal" role="tabpanel" aria-labelledby={session ? `tab-${session.id}` : undefined}>
-      <Banner {...props} />
-      <div className="place" ref={place} data-lost={view ? !['live', 'ended', 'connecting'].includes(view.state.condition) : false} />
-      {!session && <Nothing state={state} open={props.open} />}
-    </main>
+    <section
+      className="pane"
+      role="tabpanel"
+      id={`panel-${id}`}
+      aria-labelledby={`tab-${id}`}
+      data-active={active}
+      data-split={panes.length > 1}
+      style={style}
+    >
+      {session && panes.length > 1 && <Head workspace={workspace} state={state} session={session} panes={panes} />}
+      {session && <Banner workspace={workspace} state={state} open={open} session={session} view={view} />}
+      <div className="place" ref={place}>
+        {view && (
+          <div className="chips">
+            <Away view={view} />
+            <Skipped workspace={workspace} view={view} id={id} />
+          </div>
+        )}
+      </div>
+    </section>
+  );
+}
+
+/** The name of a pane among others. A narrow page has one of them, and the way to the others. */
+function Head({ workspace, state, session, panes }: { readonly workspace: Workspace; readonly state: Snapshot; readonly session: Session; readonly panes: readonly string[] }): ReactElement {
+  const locked = state.locked !== null;
+  return (
+    <div className="head" data-kind={kindOf(session, locked)} onClick={event => {
+        if (event.target instanceof Element && !event.target.closest('button')) {
+          workspace.views.get(session.id)?.term.focus();
+        }
+      }}
+    >
+      <span className="dot" aria-hidden="true" />
+      <bdi className="name" title={stateText(session, locked)}>
+        {session.name}
+      </bdi>
+      {state.narrow && (
+        <>
+          <button type="button" aria-label="The pane before" onClick={() => workspace.cycle(-1)}>
+            ‹
+          </button>
+          <span>
+            {panes.indexOf(session.id) + 1} of {panes.length}
+          </span>
+          <button type="button" aria-label="The next pane" onClick={() => workspace.cycle(1)}>
+            ›
+          </button>
+        </>
+      )}
+      <button
+        type="button"
+        aria-label={`Take ${session.name} out of the split; it keeps its tab`}
+        title="Take it out of the split; it keeps its tab (Alt+Shift+X)"
+        onClick={() => workspace.unsplit(session.id)}
+      >
+        ×
+      </button>
+    </div>
+  );
+}
+
+/** What was printed while nobody looked. */
+function Away({ view }: { readonly view: TerminalView }): ReactElement | null {
+  const { absence } = view;
+  const { missed } = absence;
+  return (
+    missed && (
+      <div className="away" role="status">
+        <p title={`You left at ${clock(missed.left)}`}>{sinceText(missed.bytes, missed.back - missed.left)}</p>
+        {absence.marked && (
+          <button type="button" title="Alt+Shift+M" onClick={() => absence.jump()}>
+            {absence.jumped ? 'To the end' : 'Go there'}
+          </button>
+        )}
+        <button
+          type="button"
+          aria-label="Dismiss"
+          onClick={() => {
+            absence.forget();
+            view.term.focus();
+          }}
+        >
+          ×
+        </button>
+      </div>
+    )
+  );
+}
+
+/** Output that went by faster than it could be shown. */
+function Skipped({ workspace, view, id }: { readonly workspace: Workspace; readonly view: TerminalView; readonly id: string }): ReactElement | null {
+  return view.skipped === 0 ? null : (
+    <div className="away" role="status" data-skipped={view.skipped}>
+      <p>{amount(view.skipped)} of the output were left out here, to keep up</p>
+      <a className="button" href={workspace.api.outputUrl(id)} download>
+        Download the output
+      </a>
+      <button type="button" aria-label="Dismiss" onClick={() => view.forgetSkipped()}>
+        ×
+      </button>
+    </div>
   );
 }
 
 /** Whatever is not as it should be, since when, and what can be done. */
-function Banner({ workspace, session, view, state, open }: Props): ReactElement | null {
-  if (session?.state === 'ended') {
+function Banner({ workspace, session, view, state, open }: Of): ReactElement | null {
+  if (session.state === 'ended') {
     return (
       <div className="banner" role="status">
         <p>
@@ -90,44 +212,4 @@ function Banner({ workspace, session, view, state, open }: Props): ReactElement 
     );
   }
   return null;
-}
-
-function Nothing({ state, open }: { readonly state: Snapshot; readonly open: (what: Open) => void }): ReactElement {
-  if (state.sessions === null) {
-    return state.problem ? (
-      <div className="nothing">
-        <h1>{state.problem.message}</h1>
-        <p>{state.problem.hint}</p>
-        <p>This page looks again by itself.</p>
-        <button type="button" className="first" onClick={() => location.reload()}>
-          Reload the page
-        </button>
-      </div>
-    ) : (
-      <div className="nothing" role="status">
-        <p>Looking for your sessions…</p>
-      </div>
-    );
-  }
-  const hidden = state.sessions.length;
-  return (
-    <div className="nothing">
-      <h1>No session is open here</h1>
-      <p>
-        {hidden > 0
-          ? `There ${hidden === 1 ? 'is one session' : `are ${hidden} sessions`} without a tab.`
-          : 'A session goes on when you close this page, and is here again on every device.'}
-      </p>
-      <p className="buttons">
-        <button type="button" className="first" onClick={() => open({ what: 'new' })}>
-          New session
-        </button>
-        {hidden > 0 && (
-          <button type="button" onClick={() => open({ what: 'sessions' })}>
-            Show them
-          </button>
-        )}
-      </p>
-    </div>
-  );
 }

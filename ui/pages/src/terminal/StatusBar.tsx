@@ -5,7 +5,7 @@ import type { ReactElement } from 'react';
 
 import type { TerminalView } from './view.js';
 import { span, stateText } from './words.js';
-import type { Snapshot } from './workspace.js';
+import type { Snapshot } from './store.js';
 
 const SHORT: Readonly<Record<string, string>> = {
   live: 'Connected',

@@ -1,9 +1,11 @@
 /** The tabs: one session each. */
 
-import type { KeyboardEvent, ReactElement } from 'react';
+import { useEffect, useRef, type KeyboardEvent, type ReactElement } from 'react';
 
+import { leaves } from './splits.js';
+import type { Snapshot } from './store.js';
 import { kindOf, stateText } from './words.js';
-import type { Snapshot, Workspace } from './workspace.js';
+import type { Workspace } from './workspace.js';
 
 interface Props {
   readonly workspace: Workspace;
@@ -12,7 +14,15 @@ interface Props {
 }
 
 export function Tabs({ workspace, state, onNew }: Props): ReactElement {
-  const { tabs, active, sessions, locked } = state;
+  const { tabs, active, sessions, locked, shown } = state;
+  const list = useRef<HTMLDivElement>(null);
+  const together = new Set(shown === null || typeof shown === 'string' ? [] : leaves(shown));
+  useEffect(() => {
+    const look = (): void => list.current?.querySelector('.tab[data-selected=true]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+    look();
+    window.addEventListener('resize', look);
+    return () => window.removeEventListener('resize', look);
+  }, [active, tabs.length]);
 
   const onKey = (event: KeyboardEvent, id: string): void => {
     const by = event.key === 'ArrowLeft' ? -1 : event.key === 'ArrowRight' ? 1 : 0;
@@ -34,19 +44,19 @@ export function Tabs({ workspace, state, onNew }: Props): ReactElement {
 
   return (
     <div className="tabs">
-      <div role="tablist" aria-label="Sessions" className="tablist">
-        {sessions === null && !state.problem && <span className="skeleton" aria-label="Loading sessions" />}
+      {sessions === null && !state.problem && <span className="skeleton" aria-hidden="true" />}
+      <div role="tablist" aria-label="Sessions" className="tablist" ref={list}>
         {tabs.map(session => {
           const selected = session.id === active;
           const text = stateText(session, locked !== null);
           return (
-            <div key={session.id} className="tab" data-kind={kindOf(session, locked !== null)} data-selected={selected}>
+            <div key={session.id} role="presentation" className="tab" data-kind={kindOf(session, locked !== null)} data-selected={selected} data-together={together.has(session.id)}>
               <button
                 type="button"
                 role="tab"
                 id={`tab-${session.id}`}
                 aria-selected={selected}
-                aria-controls="terminal"
+                aria-controls={workspace.onPage.includes(session.id) ? `panel-${session.id}` : undefined}
                 tabIndex={selected ? 0 : -1}
                 title={`${session.name}\n${text}`}
                 onClick={() => {
@@ -64,7 +74,7 @@ export function Tabs({ workspace, state, onNew }: Props): ReactElement {
                 type="button"
                 className="close"
                 tabIndex={-1}
-                aria-label={`Close the tab of ${session.name}; the session goes on`}
+                aria-hidden="true" // nothing but tabs may be in a list of tabs: there is Delete, and an entry of the menu
                 title="Close the tab; the session goes on"
                 onClick={() => workspace.close(session.id)}
               >

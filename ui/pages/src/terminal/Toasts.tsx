@@ -2,7 +2,8 @@
 
 import type { ReactElement } from 'react';
 
-import type { Toast, Workspace } from './workspace.js';
+import type { Toast } from './store.js';
+import type { Workspace } from './workspace.js';
 
 interface Props {
   readonly workspace: Workspace;
@@ -13,19 +14,23 @@ export function Toasts({ workspace, toasts }: Props): ReactElement {
   return (
     <div className="toasts" role="log" aria-label="Messages">
       {toasts.map(toast => {
-        const { extend } = toast;
+        const { offer } = toast;
         return (
           <div key={toast.id} className="toast" data-bad={toast.bad}>
             <p>{toast.text}</p>
-            {extend !== undefined && (
+            {offer && (
               <button
                 type="button"
                 onClick={() => {
                   workspace.dismiss(toast.id);
-                  void workspace.extend(extend);
+                  if (offer.what === 'extend') {
+                    void workspace.extend(offer.session);
+                  } else {
+                    workspace.openId(offer.session);
+                  }
                 }}
               >
-                Extend
+                {offer.what === 'extend' ? 'Extend' : 'Show'}
               </button>
             )}
             <button type="button" aria-label="Dismiss" onClick={() => workspace.dismiss(toast.id)}>

@@ -5,9 +5,12 @@ export interface Prefs {
   readonly fontSize: number;
   readonly theme: Theme;
   readonly keys: boolean;
+  /** Seconds from which on the end of a command is told; 0: never. */
+  readonly long: number;
 }
 
 const KEY = 'persistent-terminals';
+export const LONG = [0, 10, 30, 60, 300, 1800] as const;
 export const SIZES = { least: 8, most: 32 } as const;
 
 const coarse = (): boolean => matchMedia('(pointer: coarse)').matches;
@@ -19,11 +22,12 @@ export function readPrefs(): Prefs {
   } catch {
     // not allowed to remember: then each page begins anew
   }
-  const { fontSize, theme, keys } = raw;
+  const { fontSize, theme, keys, long } = raw;
   return {
     fontSize: typeof fontSize === 'number' && fontSize >= SIZES.least && fontSize <= SIZES.most ? fontSize : 14,
     theme: theme === 'light' || theme === 'dark' ? theme : 'auto',
-    keys: typeof keys === 'boolean' ? keys : coarse()
+    keys: typeof keys === 'boolean' ? keys : coarse(),
+    long: typeof long === 'number' && long >= 0 ? long : 10
   };
 }
 

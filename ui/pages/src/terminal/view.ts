@@ -16,13 +16,19 @@ import { WebLinksAddon } from '@xterm/addon-web-links';
 import { WebglAddon } from '@xterm/addon-webgl';
 import { Terminal } from '@xterm/xterm';
 
+import { Absence } from './absence.js';
+import { selectedText, toClipboard, type How } from './copying.js';
 import { xsrfOf, type Facts } from './facts.js';
+import { Landmarks } from './landmarks.js';
 import { isDark, type Prefs } from './prefs.js';
+import { Prompts } from './prompts.js';
 import { DARK, LIGHT } from './themes.js';
 import { isRisky } from './words.js';
 
 const FONT = 'ui-monospace, "Cascadia Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
 const SCROLLBACK = 10_000;
+/** The browser's own note of when the first terminal of the page could be used. */
+const READY = 'pth:ready';
 /** Milliseconds that the window must be still before the PTY is asked to follow its size. */
 const STILL = 80;
 
@@ -37,6 +43,12 @@ export interface Host {
   risky(text: string): void;
   /** A key that is the page's; true: it was one. */
   key(event: KeyboardEvent): boolean;
+  /** The keyboard went into it. */
+  focused(): void;
+  /** A shell has marked its prompt or a command; `fresh`: while this page knew the session. */
+  mark(data: string, fresh: boolean, what: string | null): void;
+  /** The screen begins anew. */
+  cleared(): void;
 }
 
 const KEY = 'pth-client:';
@@ -61,11 +73,15 @@ export class TerminalView {
   readonly element = document.createElement('div');
   readonly term: Terminal;
   readonly stream: TerminalStream;
+  readonly absence: Absence;
   title = '';
+  /** Bytes of the output that were left out here, to keep up. */
+  skipped = 0;
   found: { readonly index: number; readonly count: number } | null = null;
   private readonly fit = new FitAddon();
   private readonly search = new SearchAddon();
   private readonly adapter: XtermAdapter;
+  private readonly landmarks: Landmarks;
   private readonly resizes = new ResizeObserver(() => this.fitSoon());
   private timer = 0;
   private seen = false;
@@ -87,6 +103,7 @@ export class TerminalView {
       fontSize: prefs.fontSize,
       macOptionIsMeta: true,
       minimumContrastRatio: 4.5,
+      overviewRuler: { width: 14 },
       rightClickSelectsWord: true,
       scrollback: SCROLLBACK,
       theme: isDark(prefs.theme) ? DARK : LIGHT
@@ -100,21 +117,30 @@ export class TerminalView {
     term.loadAddon(
       new ClipboardAddon(undefined, {
         readText: () => '',
-        writeText: (_, text) => navigator.clipboard.writeText(text).catch(() => undefined)
+        writeText: async (_, text) => void (await toClipboard(text))
       })
     );
     this.adapter = new XtermAdapter(term);
+    this.landmarks = new Landmarks(this.adapter.sink, () => {
+      const { known } = this.stream;
+      if (known !== null) {
+        this.landmarks.when(known, () => undefined); // history ends there, whatever comes in one piece with it
+      }
+      host.cleared();
+      this.absence.cleared();
+    });
     const client = remembered(id);
     this.stream = new TerminalStream({
       baseUrl: facts.baseUrl,
       session: id,
-      sink: this.adapter.sink,
+      sink: this.landmarks.sink,
       size: { rows: term.rows, cols: term.cols },
       visible: false,
       api: { xsrf: () => xsrfOf(facts) },
       ...(client === undefined ? {} : { client })
     });
     remember(id, this.stream.client);
+    this.absence = new Absence(id, term, this.stream, this.landmarks, () => host.changed());
     if (session.state !== 'ended') {
       this.adapter.attach(this.stream);
     }
@@ -138,7 +164,15 @@ export class TerminalView {
       this.term.open(this.element);
       this.draw();
       this.element.addEventListener('paste', event => this.pasted(event), true);
-      this.term.textarea?.addEventListener('focus', () => this.stream.focus());
+      this.element.addEventListener('copy', event => this.copied(event), true);
+      this.element.addEventListener('pointerdown', () => this.host.focused(), true);
+      this.term.textarea?.addEventListener('focus', event => {
+        this.stream.focus();
+        // A dialog that closes gives the keyboard back to where it was: nobody went there.
+        if (event.relatedTarget instanceof Element && !event.relatedTarget.closest('dialog')) {
+          this.host.focused();
+        }
+      });
       const { rows, cols } = this.wish();
       this.stream.resize(rows, cols);
       if (this.session.state === 'ended') {
@@ -155,6 +189,14 @@ export class TerminalView {
     if (visible !== this.seen) {
       this.seen = visible;
       this.stream.setVisible(visible);
+      if (this.session.state === 'ended') {
+        return;
+      }
+      if (visible) {
+        this.absence.come();
+      } else {
+        this.absence.leave();
+      }
     }
   }
 
@@ -191,19 +233,23 @@ export class TerminalView {
     }
   }
 
+  /** What was left out is known to the person. */
+  forgetSkipped(): void {
+    this.skipped = 0;
+    this.term.focus();
+    this.host.changed();
+  }
+
   endFind(): void {
     this.search.clearDecorations();
     this.found = null;
     this.term.focus();
   }
 
-  async copy(): Promise<boolean> {
-    const text = this.term.getSelection();
-    if (text === '') {
-      return false;
-    }
-    await navigator.clipboard.writeText(text);
-    return true;
+  /** Whether something was selected, and is in the clipboard now. */
+  async copy(how: How = 'joined'): Promise<boolean> {
+    const text = selectedText(this.term, how);
+    return text !== '' && toClipboard(text);
   }
 
   /** Paste, after the person looked at it if that is wise. */
@@ -218,6 +264,7 @@ export class TerminalView {
   dispose(): void {
     window.clearTimeout(this.timer);
     this.resizes.disconnect();
+    this.absence.leave(true);
     this.stream.close();
     this.adapter.dispose();
     this.term.dispose();
@@ -239,7 +286,12 @@ export class TerminalView {
   private listen(): void {
     const { stream, host, term } = this;
     stream.on('state', ({ condition }) => {
-      if (condition === 'locked') {
+      if (condition === 'live') {
+        if (performance.getEntriesByName(READY).length === 0) {
+          performance.mark(READY);
+        }
+        this.absence.count();
+      } else if (condition === 'locked') {
         host.locked();
       } else if (condition === 'ended') {
         host.ended();
@@ -247,7 +299,17 @@ export class TerminalView {
       host.changed();
     });
     stream.on('size', () => host.changed());
+    stream.on('cleared', () => this.absence.count());
+    new Prompts(term, (data, what) => {
+      const { at } = this.landmarks;
+      host.mark(data, at !== null && stream.known !== null && at >= stream.known, what);
+    });
+    term.onKey(() => this.absence.settle());
     stream.on('renamed', () => host.changed());
+    stream.on('skipped', ({ start, stop }) => {
+      this.skipped += stop - start;
+      host.changed();
+    });
     stream.on('notice', notice => host.notice(notice));
     stream.on('dropped', ({ size, reason }) => host.dropped(size, reason));
     stream.on('client', client => remember(this.session.id, client));
@@ -264,7 +326,7 @@ export class TerminalView {
       if (event.type !== 'keydown') {
         return true;
       }
-      const copies = event.ctrlKey && !event.altKey && event.code === 'KeyC';
+      const copies = event.ctrlKey && !event.altKey && !event.metaKey && event.code === 'KeyC';
       if (copies && term.hasSelection()) {
         event.preventDefault();
         void this.copy().then(() => term.clearSelection());
@@ -285,6 +347,16 @@ export class TerminalView {
       this.term.loadAddon(webgl);
     } catch {
       // the renderer that xterm.js begins with needs none
+    }
+  }
+
+  /** By the browser's own menu or key. */
+  private copied(event: ClipboardEvent): void {
+    const text = selectedText(this.term, 'joined');
+    if (text !== '') {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      event.clipboardData?.setData('text/plain', text);
     }
   }
 

@@ -18,3 +18,19 @@ export function harmless(text: string): string {
 export function linesOf(text: string): number {
   return text.replace(/(?:\r\n|\r|\n)$/, '').split(/\r\n|\r|\n/).length;
 }
+
+const DROPPED: Readonly<Record<string, string>> = {
+  restarted: 'the session was restarted, and this was for the program before',
+  forgotten: 'the workspace was restarted, and it might have been typed twice',
+  read_only: 'you only watch this session',
+  full: 'too much waits to be sent already',
+  locked: 'the workspace is locked',
+  ended: 'the session has ended',
+  refused: 'the session cannot be attached to'
+};
+
+/** What was typed and will not arrive. */
+export function droppedText(size: number, reason: string): string {
+  const what = size === 1 ? 'One typed byte was' : `${size} typed bytes were`;
+  return `${what} not delivered: ${DROPPED[reason] ?? reason}.`;
+}

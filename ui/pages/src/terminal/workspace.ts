@@ -7,100 +7,52 @@ import {
   listen,
   sentence,
   Watch,
-  WorkspaceApi,
-  type Session,
-  type Status
+  type Session
 } from '@persistent-terminal-hub/client';
 
-import { xsrfOf, type Facts } from './facts.js';
-import { EMPTY, hide, keep, move, readLayout, replace, same, show, tabsOf, type Layout } from './layout.js';
-import { keepPrefs, readPrefs, type Prefs } from './prefs.js';
-import { TerminalView, type Host } from './view.js';
+import { Arranged } from './arranged.js';
+import { endText, type CommandEnd } from './commands.js';
+import type { Facts } from './facts.js';
+import { keep, replace, show, split, type Layout } from './layout.js';
+import { News, notify } from './news.js';
+import type { Prefs } from './prefs.js';
+import { leaves, MOST_PANES, type Way } from './splits.js';
+import { asError } from './store.js';
+import type { Host } from './view.js';
+import { droppedText, span } from './words.js';
 
 /** Milliseconds between two looks at the sessions. */
 const EVERY = { visible: 4_000, hidden: 60_000 } as const;
-/** Milliseconds after a change of the layout before it is kept. */
-const SETTLED = 400;
 const EXTEND = 24 * 3600;
 
-export interface Toast {
-  readonly id: number;
-  readonly text: string;
-  readonly bad: boolean;
-  /** A session that can be given more time. */
-  readonly extend?: string;
+/** The session that the address names; empty: none. */
+function hashed(): string {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return '';
+  }
 }
 
-export interface Snapshot {
-  /** Null: not known yet. */
-  readonly sessions: readonly Session[] | null;
-  readonly tabs: readonly Session[];
-  readonly active: string | null;
-  /** Why the list could not be had; what is shown is older then. */
-  readonly problem: ApiError | null;
-  /** When the list was had last. */
-  readonly asOf: number;
-  readonly prefs: Prefs;
-  /** Null: open. `status` null while locked: the workspace does not answer. */
-  readonly locked: { readonly status: Status | null } | null;
-  readonly toasts: readonly Toast[];
-  /** A text that waits for a look before it is pasted. */
-  readonly paste: { readonly text: string; readonly view: TerminalView } | null;
-  /** Rises with every change of a terminal. */
-  readonly turn: number;
-}
-
-const asError = (error: unknown): ApiError =>
-  error instanceof ApiError ? error : new ApiError('invalid', 'This page made a mistake.', String(error));
-
-export class Workspace {
-  readonly api: WorkspaceApi;
-  readonly views = new Map<string, TerminalView>();
+export class Workspace extends Arranged {
   onKey: (event: KeyboardEvent) => boolean = () => false;
-  private snapshot: Snapshot;
-  private layout: Layout = EMPTY;
-  private readonly listeners = new Set<() => void>();
+  private readonly news: News;
   private readonly watch: Watch;
   private timer = 0;
-  private keeping = 0;
-  private toasts = 0;
   private warned = new Set<string>();
   private asking = false;
 
-  constructor(readonly facts: Facts) {
-    this.api = new WorkspaceApi(facts.baseUrl, { xsrf: () => xsrfOf(facts) });
-    this.snapshot = {
-      sessions: null,
-      tabs: [],
-      active: null,
-      problem: null,
-      asOf: 0,
-      prefs: readPrefs(),
-      locked: null,
-      toasts: [],
-      paste: null,
-      turn: 0
-    };
+  constructor(facts: Facts) {
+    super(facts);
+    this.news = new News(
+      () => this.snapshot.prefs.long,
+      (session, end) => this.commandEnded(session, end)
+    );
     this.watch = new Watch(`${facts.baseUrl}persistent-terminals/api/status`, (input, init) => fetch(input, init), {
       cover: status => this.set({ locked: { status } }),
       uncover: () => this.opened(),
       news: status => this.set({ locked: { status } })
     });
-  }
-
-  // For React -------------------------------------------------------------------------------------
-
-  readonly subscribe = (listener: () => void): (() => void) => {
-    this.listeners.add(listener);
-    return () => void this.listeners.delete(listener);
-  };
-  readonly get = (): Snapshot => this.snapshot;
-
-  private set(more: Partial<Snapshot>): void {
-    this.snapshot = { ...this.snapshot, ...more };
-    const { sessions } = this.snapshot;
-    this.snapshot = { ...this.snapshot, tabs: sessions ? tabsOf(sessions, this.layout) : [] };
-    this.listeners.forEach(listener => listener());
   }
 
   // Life ------------------------------------------------------------------------------------------
@@ -111,6 +63,16 @@ export class Workspace {
       leaving => void this.api.presence(leaving).catch(() => undefined),
       () => this.snapshot.locked !== null
     );
+    window.addEventListener('hashchange', () => {
+      const wanted = hashed();
+      this.openId(this.snapshot.sessions?.find(({ id, name }) => id === wanted || name === wanted)?.id ?? '');
+    });
+    window.addEventListener('pagehide', () => this.views.forEach(view => view.setVisible(false)));
+    window.addEventListener('pageshow', () => this.showViews());
+    this.narrow.addEventListener('change', () => {
+      this.set({ narrow: this.narrow.matches });
+      this.showViews();
+    });
     document.addEventListener('visibilitychange', () => {
       this.showViews();
       if (document.visibilityState === 'visible') {
@@ -119,13 +81,18 @@ export class Workspace {
     });
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.setPrefs({}));
     await this.refresh();
-    const { tabs, active, problem } = this.snapshot;
-    const wanted = decodeURIComponent(location.hash.slice(1));
+  }
+
+  /** The first time that the sessions are known: show the one that was asked for. */
+  private begin(): void {
+    const { tabs, sessions } = this.snapshot;
+    const wanted = hashed();
     const first = tabs.find(({ id, name }) => id === wanted || name === wanted) ?? tabs[0];
-    if (active === null && first) {
+    if (first) {
       this.activate(first.id);
-    } else if (active === null && !problem && wanted === '' && this.snapshot.sessions?.length === 0) {
-      await this.create({}); // nobody comes here to look at nothing
+    } else if (wanted === '' && sessions?.length === 0) {
+      // Nobody comes here to look at nothing.
+      void this.say(this.create({})).then(error => error && this.toast(`${error.message} ${error.hint}`.trim(), true));
     }
   }
 
@@ -134,11 +101,14 @@ export class Workspace {
     if (!this.asking && this.snapshot.locked === null) {
       this.asking = true;
       try {
+        const { turn } = this.desk;
         const [sessions, layout] = await Promise.all([this.api.list(), this.api.layout()]);
-        if (this.keeping === 0) {
-          this.layout = readLayout(layout);
-        }
+        this.desk.take(layout, turn);
+        const first = this.snapshot.sessions === null;
         this.set({ sessions, problem: null, asOf: Date.now() });
+        if (first) {
+          this.begin();
+        }
         this.sessionsChanged(sessions);
       } catch (error) {
         const problem = asError(error);
@@ -171,8 +141,10 @@ export class Workspace {
     if (active !== null && !tabs.some(({ id }) => id === active)) {
       this.activate(tabs[0]?.id ?? null);
     }
+    this.showViews();
+    this.news.list(sessions);
     for (const one of fresh(announcedIn(sessions), this.warned)) {
-      this.toast(sentence(one), false, one.id);
+      this.toast(sentence(one), false, { what: 'extend', session: one.id });
     }
   }
 
@@ -182,94 +154,45 @@ export class Workspace {
     void this.refresh();
   }
 
-  // Tabs ------------------------------------------------------------------------------------------
-
-  /** Show a session; it is attached to when it is shown first. */
-  activate(id: string | null): void {
-    const session = this.snapshot.sessions?.find(one => one.id === id);
-    if (session && !this.views.has(session.id)) {
-      const { facts, api } = this;
-      this.views.set(session.id, new TerminalView(session, facts, api, this.snapshot.prefs, this.hostOf(session.id)));
-    }
-    this.set({ active: id });
-    this.showViews();
-    const name = this.snapshot.tabs.find(tab => tab.id === id)?.name;
-    history.replaceState(null, '', name === undefined ? location.pathname : `#${encodeURIComponent(name)}`);
-  }
-
-  /** Another tab: the next, or the one before. */
-  step(by: number): void {
-    const { tabs, active } = this.snapshot;
-    const at = tabs.findIndex(({ id }) => id === active);
-    const next = tabs[(at + by + tabs.length) % tabs.length];
-    if (next) {
-      this.activate(next.id);
-    }
-  }
-
-  moveTab(id: string, by: number): void {
-    this.arrange(move(this.layout, this.snapshot.tabs, id, by));
-  }
-
-  /** Close its tab; the session goes on. */
-  close(id: string): void {
-    const { tabs, active } = this.snapshot;
-    const at = tabs.findIndex(tab => tab.id === id);
-    const beside = tabs[at + 1] ?? tabs[at - 1];
-    this.views.get(id)?.dispose();
-    this.views.delete(id);
-    this.arrange(hide(this.layout, id));
-    if (active === id) {
-      this.activate(beside?.id ?? null);
-    }
-  }
-
-  /** Give a session a tab and show it. */
-  open(session: Session): void {
-    this.arrange(show(this.layout, session.id, session.state === 'ended'));
-    this.activate(session.id);
-  }
-
-  private arrange(layout: Layout): void {
-    if (same(layout, this.layout)) {
-      return;
-    }
-    this.layout = layout;
-    this.set({});
-    window.clearTimeout(this.keeping);
-    this.keeping = window.setTimeout(() => {
-      void this.api
-        .keepLayout(this.layout)
-        .catch(error => this.toast(`The order of the tabs was not kept. ${asError(error).message}`, true))
-        .finally(() => (this.keeping = 0));
-    }, SETTLED);
-  }
-
-  private showViews(): void {
-    const seen = document.visibilityState === 'visible';
-    this.views.forEach((view, id) => view.setVisible(seen && id === this.snapshot.active));
-  }
-
   // Sessions --------------------------------------------------------------------------------------
 
   async create(wishes: { readonly name?: string; readonly cwd?: string }): Promise<void> {
     const view = this.snapshot.active === null ? undefined : this.views.get(this.snapshot.active);
     const made = await this.api.create({ ...wishes, ...view?.wish() });
-    await this.taken(made, show(this.layout, made.id));
+    this.taken(made, show(this.desk.layout, made.id));
   }
 
   async restart(session: Session): Promise<void> {
     const { tabs } = this.snapshot;
     const made = await this.api.restart(session.id);
-    await this.taken(made, replace(this.layout, tabs, session.id, made.id));
+    this.taken(made, replace(this.desk.layout, tabs, session.id, made.id));
   }
 
-  private async taken(made: Session, layout: Layout): Promise<void> {
+  /** Show a session beside or below the active one; null: a new one. */
+  async split(way: Way, id: string | null): Promise<void> {
+    const { active, shown, sessions } = this.snapshot;
+    if (active === null) {
+      return;
+    }
+    if (shown !== null && leaves(shown).length >= MOST_PANES) {
+      throw new ApiError('invalid', `A split has at most ${MOST_PANES} panes.`, 'Take one out of it first.');
+    }
+    if (id === null) {
+      const made = await this.api.create(this.views.get(active)?.wish());
+      this.taken(made, split(this.desk.layout, this.snapshot.tabs, active, made.id, way));
+      return;
+    }
+    const ended = sessions?.find(one => one.id === id)?.state === 'ended';
+    this.arrange(split(this.desk.layout, this.snapshot.tabs, active, id, way, ended));
+    this.activate(id);
+  }
+
+  private taken(made: Session, layout: Layout): void {
     const others = (this.snapshot.sessions ?? []).filter(({ id }) => id !== made.id);
     this.set({ sessions: [...others, made] });
     this.arrange(layout);
     this.activate(made.id);
-    await this.refresh();
+    void this.refresh();
   }
 
   async rename(session: Session, name: string): Promise<void> {
@@ -319,28 +242,9 @@ export class Workspace {
 
   // Small things ----------------------------------------------------------------------------------
 
-  setPrefs(more: Partial<Prefs>): void {
-    const prefs = { ...this.snapshot.prefs, ...more };
-    keepPrefs(prefs);
-    this.views.forEach(view => view.apply(prefs));
-    this.set({ prefs });
-  }
-
-  toast(text: string, bad: boolean, extend?: string): void {
-    const { toasts } = this.snapshot;
-    if (toasts.some(one => one.text === text)) {
-      return;
-    }
-    this.toasts += 1;
-    const toast: Toast = { id: this.toasts, text, bad, ...(extend === undefined ? {} : { extend }) };
-    this.set({ toasts: [...toasts.slice(-3), toast] });
-    if (!bad && extend === undefined) {
-      window.setTimeout(() => this.dismiss(toast.id), 8_000);
-    }
-  }
-
-  dismiss(id: number): void {
-    this.set({ toasts: this.snapshot.toasts.filter(one => one.id !== id) });
+  override setPrefs(more: Partial<Prefs>): void {
+    super.setPrefs(more);
+    this.views.forEach(view => view.apply(this.snapshot.prefs));
   }
 
   /** The person looked at what is to be pasted; null: it is not. */
@@ -353,14 +257,28 @@ export class Workspace {
     window.setTimeout(() => paste?.view.term.focus());
   }
 
-  private hostOf(id: string): Host {
+  /** Whoever looks at it and has the keyboard in it sees it anyway. */
+  private commandEnded(id: string, end: CommandEnd): void {
+    const session = this.snapshot.sessions?.find(one => one.id === id);
+    const seen = document.visibilityState === 'visible' && document.hasFocus();
+    if (!session || this.snapshot.locked !== null || (seen && this.onPage.includes(id))) {
+      return;
+    }
+    const text = endText(end, span(end.seconds));
+    this.toast(`${session.name}: ${text}`, false, { what: 'show', session: id });
+    if (document.visibilityState !== 'visible') {
+      notify(session.name, text, id, () => this.open(session));
+    }
+  }
+
+  protected override hostOf(id: string): Host {
     return {
       changed: () => this.set({ turn: this.snapshot.turn + 1 }),
       notice: ({ message, code }) =>
-        this.toast(message, false, code === 'ttl' || code === 'max_age' ? id : undefined),
+        this.toast(message, false, code === 'ttl' || code === 'max_age' ? { what: 'extend', session: id } : undefined),
       dropped: (size, reason) => this.toast(droppedText(size, reason), true),
       ended: () => {
-        this.arrange(keep(this.layout, id));
+        this.arrange(keep(this.desk.layout, id));
         void this.refresh();
       },
       locked: () => this.watch.locked(),
@@ -370,22 +288,10 @@ export class Workspace {
           this.set({ paste: { text, view } });
         }
       },
-      key: event => this.onKey(event)
+      key: event => this.onKey(event),
+      focused: () => this.activate(id),
+      mark: (data, isNew, what) => this.news.mark(id, data, isNew, what),
+      cleared: () => this.news.lost(id)
     };
   }
-}
-
-const DROPPED: Readonly<Record<string, string>> = {
-  restarted: 'the session was restarted, and this was for the program before',
-  forgotten: 'the workspace was restarted, and it might have been typed twice',
-  read_only: 'you only watch this session',
-  full: 'too much waits to be sent already',
-  locked: 'the workspace is locked',
-  ended: 'the session has ended',
-  refused: 'the session cannot be attached to'
-};
-
-function droppedText(size: number, reason: string): string {
-  const what = size === 1 ? 'One typed byte was' : `${size} typed bytes were`;
-  return `${what} not delivered: ${DROPPED[reason] ?? reason}.`;
 }

@@ -1,17 +1,11 @@
-import { readSession, type Session } from '@persistent-terminal-hub/client';
+import type { Session } from '@persistent-terminal-hub/client';
 import { describe, expect, test } from 'vitest';
 
 import { readFacts } from '../../src/terminal/facts.js';
 import { EMPTY, hide, keep, move, readLayout, replace, show, tabsOf } from '../../src/terminal/layout.js';
 import { harmless, isRisky, kindOf, linesOf, lossText, nameProblem, span, stateText } from '../../src/terminal/words.js';
+import { session } from './made.js';
 
-function session(id: string, more: object = {}): Session {
-  const made = readSession({ id, name: `name-${id}`, state: 'dormant', ...more });
-  if (!made) {
-    throw new Error('no session');
-  }
-  return made;
-}
 const ids = (sessions: readonly Session[]): string => sessions.map(({ id }) => id).join('');
 
 describe('layout', () => {

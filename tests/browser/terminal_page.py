@@ -1,0 +1,159 @@
+"""The terminal page in real Chromium, with a real keeper and a real single-user server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from tests.browser.lab import DESKTOP, FLAGS, TABLET
+from tests.conftest import CHROMIUM
+from tests.integration.lock_fixtures import Hub, LockedWorkspace
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOTS = os.environ.get("PTH_TEST_SHOTS", "")
+SCHEME = os.environ.get("PTH_TEST_SCHEME", "light")
+BUILT = ROOT / "share" / "persistent-terminal-hub" / "pages" / "terminal.html"
+AXE = ROOT / "ui" / "node_modules" / "axe-core" / "axe.min.js"
+MARKS = ROOT / "images/workspace/rootfs/usr/local/share/pth/bash-marks.sh"
+LIVE = ".status .line[data-condition=live]"
+
+#: What the page is made of, found from React's root: the page itself gives it to nobody.
+WORKSPACE = """(() => {
+  const root = document.getElementById('root');
+  let at = root[Object.keys(root).find(key => key.startsWith('__reactContainer$'))].stateNode.current;
+  while (!at.memoizedProps?.workspace) at = at.child;
+  return at.memoizedProps.workspace;
+})()"""
+
+
+@contextlib.contextmanager
+def page_workspace(home: Path, **env: str) -> Iterator[LockedWorkspace]:
+    """Ann's workspace, with a stand-in for the hub."""
+    assert BUILT.exists(), "The pages are not built: run `make ui`."
+    hub = Hub()
+    try:
+        workspace = LockedWorkspace(home, hub, **env)
+        try:
+            workspace.wait()
+            yield workspace
+        finally:
+            workspace.keeper.stop()
+    finally:
+        hub.stop()
+
+
+@contextlib.contextmanager
+def text_browser() -> Iterator[Browser]:
+    """Chromium without WebGL, so that what the terminal shows is text on the page."""
+    with sync_playwright() as playwright:
+        args = [*FLAGS, "--disable-3d-apis"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=args)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Device:
+    """Ann, at one of her devices. Whoever comes to the hub's login page is let in."""
+
+    def __init__(self, browser: Browser, workspace: LockedWorkspace, **options: object) -> None:
+        self.workspace = workspace
+        options.setdefault("color_scheme", SCHEME)
+        self.context = browser.new_context(**options)  # type: ignore[arg-type]
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.wrong: list[str] = []
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("console", lambda said: "Content Security" in said.text and self.wrong.append(said.text))
+
+    def open(self, session: str = "", at: str = "", live: bool = True) -> None:
+        """Open the page, at another address of the server if one is given."""
+        url = at or self.workspace.url
+        self.page.goto(f"{url}/persistent-terminals/" + (f"#{session}" if session else ""))
+        if "/oauth2/authorize" in self.page.url:
+            asked = parse_qs(urlsplit(self.page.url).query)
+            back = f"{asked['redirect_uri'][0]}?code=c&state={asked['state'][0]}"
+            self.page.goto(urljoin(url, back))
+            if session:  # which a login forgets
+                self.page.goto("about:blank")
+                self.page.goto(f"{url}/persistent-terminals/#{session}")
+        if live:
+            self.live()
+
+    def live(self) -> None:
+        expect(self.page.locator(LIVE)).to_be_visible(timeout=60_000)
+
+    @property
+    def rows(self) -> Locator:
+        return self.page.locator("[data-active=true] .xterm-rows")
+
+    def shows(self, text: str | re.Pattern[str], seconds: float = 20) -> None:
+        expect(self.rows).to_contain_text(text, timeout=seconds * 1000)
+
+    def type(self, text: str) -> None:
+        self.page.locator("[data-active=true] .xterm-helper-textarea").focus()
+        self.page.keyboard.type(text)
+
+    def run(self, command: str) -> None:
+        self.type(command + "\n")
+
+    def tab(self, name: str) -> Locator:
+        return self.page.get_by_role("tab", name=re.compile(rf"^{re.escape(name)}\b"))
+
+    def more(self, what: str) -> None:
+        self.page.get_by_role("button", name="More", exact=True).click()
+        self.page.locator("#menu").get_by_text(what, exact=True).click()
+
+    def new(self, name: str, **wishes: Any) -> str:
+        """A new session, made beside the page; its id."""
+        made = self.workspace.http.post(
+            self.workspace.root + "api/sessions", json={"name": name, **wishes}, timeout=20
+        )
+        assert made.status_code == 201, made.text
+        return str(made.json()["id"])
+
+    def look(self) -> None:
+        """Have the page ask for the list of sessions now, as when somebody comes back to it."""
+        self.page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+
+    def lines(self) -> list[str]:
+        """Every logical line of the active terminal with its scrollback."""
+        return list(self.page.evaluate(
+            f"""() => {{ const w = {WORKSPACE}, b = w.views.get(w.get().active).term.buffer.normal, out = [];
+            for (let i = 0; i < b.length; i++) {{ const l = b.getLine(i), s = l.translateToString(true);
+            if (l.isWrapped) out[out.length - 1] += s; else out.push(s); }} return out; }}"""
+        ))  # fmt: skip
+
+    def accessible(self) -> None:
+        """Axe finds nothing serious."""
+        if not self.page.evaluate("() => 'axe' in window"):
+            self.page.evaluate(AXE.read_text())
+        found = self.page.evaluate("async () => (await axe.run()).violations")
+        serious = [
+            (rule["id"], [(node["html"][:200], node["failureSummary"]) for node in rule["nodes"][:3]])
+            for rule in found
+            if rule["impact"] in ("serious", "critical")
+        ]
+        assert not serious, serious
+
+    def shot(self, name: str) -> None:
+        if not SHOTS:
+            return
+        self.page.screenshot(path=str(Path(SHOTS) / f"{name}-{SCHEME}.png"))
+        if self.page.viewport_size == DESKTOP:
+            self.page.set_viewport_size(TABLET)
+            self.page.wait_for_timeout(500)
+            self.page.screenshot(path=str(Path(SHOTS) / f"{name}-{SCHEME}-820.png"))
+            self.page.set_viewport_size(DESKTOP)
+
+    def leave(self) -> None:
+        self.context.close()
+        assert self.wrong == []

@@ -1,0 +1,88 @@
+/** Tells when the emulator stands at a place of the stream: between the emulator and whoever feeds it. */
+
+import type { Sink } from '@persistent-terminal-hub/client';
+
+const NOTHING = new Uint8Array(0);
+
+interface Wanted {
+  readonly offset: number;
+  readonly reached: () => void;
+}
+
+export class Landmarks {
+  readonly sink: Sink;
+  private wanted: Wanted[] = [];
+  /** Where each piece begins that is written and not parsed; null: it recreates a screen. */
+  private pieces: Array<number | null> = [];
+  /** Behind the last byte that was written; null: none was. */
+  private next: number | null = null;
+
+  /** `cleared`: the screen begins anew. */
+  constructor(to: Sink, cleared: () => void) {
+    this.sink = {
+      write: (data, parsed, offset) => this.write(to, data, parsed, offset),
+      reset: () => {
+        this.next = null;
+        cleared();
+        to.reset();
+      },
+      resize: (rows, cols) => to.resize?.(rows, cols)
+    };
+    this.empty = reached => to.write(NOTHING, reached, null);
+  }
+
+  private readonly empty: (reached: () => void) => void;
+
+  /** Where the piece begins that is being parsed; null: it is not a piece of the stream. */
+  get at(): number | null {
+    return this.pieces[0] ?? null;
+  }
+
+  /** Call `reached` once, when everything before `offset` is parsed and nothing behind it. */
+  when(offset: number, reached: () => void): void {
+    if (offset === this.next) {
+      this.empty(reached);
+    } else if (this.next === null || offset > this.next) {
+      this.wanted.push({ offset, reached });
+    }
+  }
+
+  private write(to: Sink, data: Uint8Array, parsed: () => void, offset: number | null): void {
+    const one = (piece: Uint8Array, at: number | null, done: () => void): void => {
+      this.pieces.push(at);
+      to.write(
+        piece,
+        () => {
+          this.pieces.shift();
+          done();
+        },
+        at
+      );
+    };
+    if (offset === null) {
+      one(data, null, parsed);
+      return;
+    }
+    const end = offset + data.length;
+    this.next = end;
+    const within = this.wanted.filter(wanted => offset <= wanted.offset && wanted.offset <= end);
+    this.wanted = this.wanted.filter(wanted => wanted.offset > end);
+    const cuts = [...new Set(within.map(wanted => wanted.offset))].sort((a, b) => a - b);
+    const tell = (cut: number): void => within.filter(wanted => wanted.offset === cut).forEach(({ reached }) => reached());
+    let start = offset;
+    for (const cut of cuts) {
+      if (cut === start) {
+        this.empty(() => tell(cut));
+      } else if (cut < end) {
+        one(data.subarray(start - offset, cut - offset), start, () => tell(cut));
+        start = cut;
+      }
+    }
+    one(data.subarray(start - offset), start, () => {
+      if (cuts.includes(end) && end !== offset) {
+        tell(end);
+      }
+      parsed();
+    });
+  }
+}
