@@ -107,7 +107,8 @@ def lock_page(place: Place, state: LockState, next_: str, hub: bool | None, refu
         f'<p class="warn" role="alert"><strong>{_text(refusal)}</strong> It stays locked.</p>'
         if refusal
         else "",
-        f"<p>{locked} {_text(state.sentence)}</p>",
+        f"<p>{locked} {_text(state.why)}</p>",
+        f'<p class="warn" role="note"><bdi>{_text(state.asked)}</bdi></p>' if state.asked else "",
         "<p>Your programs go on running, and what they print is kept. Nothing is shown and nothing can be "
         "typed until you log in again.</p>",
     ]

@@ -197,10 +197,10 @@ class Stack:
         assert len(found) <= 1, found
         return found[0] if found else ""
 
-    def kill_server(self, user: str) -> None:
+    def kill_server(self, user: str, workspace: str = "") -> None:
         """SIGKILL the Jupyter server in the user's container, if one runs just now; not the keeper, whose
         command line names it."""
-        container = self.container(user)
+        container = self.container(user, workspace)
         pids = self.docker("exec", container, "python3", "-c", SERVER_PIDS).split()
         if pids:
             self.docker("exec", container, "kill", "-9", *pids, check=False)

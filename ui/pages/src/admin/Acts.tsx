@@ -9,13 +9,14 @@ import { bytes, counted, listed, MIB, span } from './words';
 
 /** What was asked for, of which session (none: the workspace). */
 interface Wish {
-  readonly act: 'lock' | 'stop' | 'warn' | 'end' | 'extend';
+  readonly act: 'lock' | 'ask' | 'stop' | 'warn' | 'end' | 'extend';
   readonly session?: SessionRow;
 }
 
 const HOURS = [1, 8, 24, 7 * 24];
 const TITLES: Record<Wish['act'], string> = {
   lock: 'Lock this workspace?',
+  ask: 'Ask its owner to unlock it?',
   stop: 'Stop this workspace?',
   warn: 'Send a message',
   end: 'End this session?',
@@ -115,18 +116,26 @@ function Menu(props: {
           </>
         )}
       </p>
+      {workspace.asked && (
+        <p className="notice info">
+          <span>
+            Its owner reads: “<bdi>{workspace.asked}</bdi>”
+          </span>
+        </p>
+      )}
       <div className="actions">
-        <button type="button" className="button" disabled={!runs} onClick={() => onWish({ act: 'warn' })}>
+        <button type="button" className="button" disabled={!runs || workspace.locked === true} onClick={() => onWish({ act: 'warn' })}>
           Send a message…
         </button>
-        <button
-          type="button"
-          className="button"
-          disabled={!runs || workspace.locked === true}
-          onClick={() => onWish({ act: 'lock' })}
-        >
-          {workspace.locked ? 'Locked' : 'Lock…'}
-        </button>
+        {workspace.locked ? (
+          <button type="button" className="button" disabled={!runs} onClick={() => onWish({ act: 'ask' })}>
+            Ask to unlock…
+          </button>
+        ) : (
+          <button type="button" className="button" disabled={!runs} onClick={() => onWish({ act: 'lock' })}>
+            Lock…
+          </button>
+        )}
         <button type="button" className="button danger" disabled={!runs} onClick={() => onWish({ act: 'stop' })}>
           Stop…
         </button>
@@ -154,6 +163,7 @@ function Menu(props: {
                     type="button"
                     className="button"
                     aria-label={`Send a message to session ${session.name}`}
+                    disabled={workspace.locked === true}
                     onClick={() => onWish({ act: 'warn', session })}
                   >
                     Message…
@@ -214,6 +224,7 @@ function Confirm(props: {
 
   const verb = {
     lock: 'Lock',
+    ask: 'Ask',
     stop: names.length ? `Stop and end ${counted(names.length, 'session')}` : 'Stop',
     warn: 'Send',
     end: 'End session',
@@ -226,6 +237,13 @@ function Confirm(props: {
         <p>
           Nothing ends{names.length ? `: ${listed(names)} ${names.length === 1 ? 'goes' : 'go'} on` : ''}. Every page and
           terminal of it closes, and <Name text={owner} /> has to log in again to open it.
+        </p>
+      )}
+      {act === 'ask' && (
+        <p>
+          Nothing is lost, and nothing opens: only <Name text={owner} /> can unlock it, by logging in again. Until then your
+          name and your message are shown on its lock page, which everybody with its address can read, over its open pages,
+          and on the home page of its owner.
         </p>
       )}
       {act === 'stop' && (
@@ -283,7 +301,7 @@ function Confirm(props: {
       ) : (
         act !== 'stop' && (
           <label>
-            {act === 'warn' ? 'Message' : 'Why (the owner reads it)'}
+            {act === 'warn' ? 'Message' : act === 'ask' || act === 'lock' ? 'Why (its lock page says it)' : 'Why (the owner reads it)'}
             <input
               className="field"
               value={text}
@@ -318,6 +336,9 @@ async function perform(workspace: WorkspaceRow, wish: Wish, text: string, second
     case 'lock':
       await ask('POST', `${item}/lock`, { reason: text });
       return 'The workspace is locked.';
+    case 'ask':
+      await ask('POST', `${item}/unlock-request`, { message: text });
+      return 'Its owner was asked to unlock it.';
     case 'stop':
       await ask('POST', `${item}/stop`, {});
       return 'The workspace is being stopped.';
