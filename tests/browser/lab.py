@@ -33,8 +33,7 @@ NO_WEBGL = "--disable-3d-apis"
 @contextmanager
 def chromium(stack: Stack, *flags: str) -> Iterator[Browser]:
     """A headless Chromium on a device of its own; `stack.line` is the line between the two."""
-    port = int(stack.url.rsplit(":", 1)[1])
-    with device(CHROMIUM, port, stack.folder) as (launcher, line), sync_playwright() as playwright:
+    with device(CHROMIUM, stack.port, stack.folder) as (launcher, line), sync_playwright() as playwright:
         stack.line = line
         browser = playwright.chromium.launch(executable_path=launcher, headless=True, args=[*FLAGS, *flags])
         try:

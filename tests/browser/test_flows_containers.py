@@ -1,6 +1,6 @@
 """A day with the hub's pages, the terminal page and the panel: real hub, control service and containers.
 
-One installation, one browser, two devices: a laptop (1280 px) and a tablet (820 px, touch). Each test goes on
+One installation, below an address of its own, one browser, two devices: a laptop (1280 px) and a tablet (820 px, touch). Each test goes on
 where the one before left off.
 """
 
@@ -19,6 +19,8 @@ from tests.support.stack import PASSWORD, Stack, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.netns, pytest.mark.timeout(240)]
 
+#: Everything is below it; a part of it is called as the hub.
+BASE = "/data-team/hub/"
 IMAGE = os.environ.get("PTH_TEST_IMAGE", "")
 LIVE = ".status .line[data-condition=live]"
 #: Said of a start that takes its way.
@@ -37,7 +39,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     # Half a CPU, so that a start takes long enough to be watched.
     workspace = {"cpu": 0.5, "memory": "1G", "maxMemory": "2G", **({"image": IMAGE} if IMAGE else {})}
     settings = {"culler": {"enabled": False}, "workspace": workspace}
-    installation = Stack(tmp_path_factory.mktemp("stack"), settings=settings)
+    installation = Stack(tmp_path_factory.mktemp("stack"), settings=settings, base_url=BASE)
     try:
         installation.start()
         installation.add_user("alice")

@@ -56,6 +56,7 @@ class Stack:
         prefix: tuple[str, ...] = (),
         environ: dict[str, str] | None = None,
         subnet_pool: str | None = None,
+        base_url: str = "/",
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
@@ -64,11 +65,14 @@ class Stack:
         self.prefix = prefix
         self.environ = {**os.environ, **(environ or {})}
         port, hub, api, control = free_ports(4)
-        self.url = f"http://127.0.0.1:{port}"
+        self.port = port
+        #: Of everything, without a slash at its end.
+        self.base = base_url.rstrip("/")
+        self.url = f"http://127.0.0.1:{port}{self.base}"
         octet = secrets.randbelow(200) + 20
         config: dict[str, Any] = {
             "dataDir": str(self.data),
-            "server": {"port": port, "hubPort": hub, "proxyApiPort": api},
+            "server": {"port": port, "hubPort": hub, "proxyApiPort": api, "baseUrl": base_url},
             "control": {"port": control},
             "workspace": {"backend": backend, "startTimeoutSeconds": 90, "stopTimeoutSeconds": 5},
             "docker": {"subnetPool": subnet_pool or f"10.214.{octet}.0/24"},
@@ -277,7 +281,7 @@ class Stack:
 
     def api(self, session: requests.Session, method: str, path: str, **kwargs: Any) -> requests.Response:
         """Call JupyterHub's REST API as the logged-in person."""
-        xsrf = [c.value or "" for c in session.cookies if c.name == "_xsrf" and c.path == "/hub/"]
+        xsrf = [c.value or "" for c in session.cookies if c.name == "_xsrf" and c.path == f"{self.base}/hub/"]
         headers = {"X-XSRFToken": xsrf[0] if xsrf else "", "Referer": f"{self.url}/hub/home"}
         return session.request(method, f"{self.url}/hub/api{path}", headers=headers, timeout=60, **kwargs)
 
