@@ -15,7 +15,7 @@ from .notice import STYLE as NOTICE_STYLE
 #: Seconds after which a browser without scripts looks again.
 LOOK_AGAIN: Final = 30
 
-_CSS: Final = """
+CSS: Final = """
 :root{color-scheme:light dark;--ground:#f8f9fa;--card:#fff;--text:#212529;--quiet:#565e64;--line:#dee2e6;
 --button:#256ca3;--on:#fff;--warn:#8a4b00;--ring:#256ca3}
 @media (prefers-color-scheme:dark){:root{--ground:#212529;--card:#2b3035;--text:#dee2e6;--quiet:#adb5bd;
@@ -58,7 +58,7 @@ def _hash(text: str) -> str:
 POLICY: Final = "; ".join(
     (
         "default-src 'none'",
-        f"style-src {_hash(_CSS)} 'unsafe-hashes' {_hash(NOTICE_STYLE)}",
+        f"style-src {_hash(CSS)} 'unsafe-hashes' {_hash(NOTICE_STYLE)}",
         f"script-src {_hash(_SCRIPT)}",
         "connect-src 'self'",
         "img-src data:",
@@ -175,7 +175,7 @@ def _page(
 {refresh}
 <link rel="icon" href="data:,">
 <title>{_text(title)}</title>
-<style>{_CSS}</style>
+<style>{CSS}</style>
 </head>
 <body>
 <main>

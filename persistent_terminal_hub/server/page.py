@@ -25,6 +25,7 @@ from persistent_terminal_hub import rules_file
 
 from .api import SessionsHandler
 from .errors import SessionError
+from .lock_setup import place_of
 
 _FOLDER: Final = "share/persistent-terminal-hub/pages"
 _PAGE: Final = "terminal.html"
@@ -92,7 +93,7 @@ class Page(JupyterHandler):
         text = await asyncio.to_thread((found / _PAGE).read_text, "utf-8")
         facts = {
             "baseUrl": self.base_url,
-            "hubPath": os.environ.get("PTH_HUB_PUBLIC_PATH", ""),
+            "hubPath": place_of(self.base_url, os.environ).hub_path,
             "workspace": os.environ.get("PTH_WORKSPACE_ID", "").rstrip("/"),
             "xsrf": self.xsrf_token.decode(),
         }

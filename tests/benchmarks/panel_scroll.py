@@ -37,7 +37,11 @@ STREAM = """(() => {
     : String(url).includes('/api/') ? new Response('{"name": "admin"}') : real(url, more);
 })()"""
 FRAMES = """() => { window.frames_ = []; let last = performance.now();
-  const look = now => { frames_.push(now - last); last = now; window.going = requestAnimationFrame(look); };
+  const box = document.querySelector('.grid').getBoundingClientRect(); window.bare_ = 0;
+  const bare = y => !document.elementFromPoint(box.x + 200, y)?.closest('.rows > .row');
+  const look = now => {
+    frames_.push(now - last); last = now; bare_ += bare(box.y + 60) || bare(box.bottom - 20);
+    window.going = requestAnimationFrame(look); };
   window.going = requestAnimationFrame(look); window.long_ = [];
   new PerformanceObserver(list => long_.push(...list.getEntries().map(e => e.duration)))
     .observe({type: 'longtask'}); }"""
@@ -47,6 +51,7 @@ def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.panel_scroll")
     parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--slow", type=float, default=1, help="as on a processor so many times as slow")
     parser.add_argument("--trace", type=Path, help="keep a trace of the scrolls here, for about:tracing")
     options = parser.parse_args()
     dice, now = random.Random(1), time.time()
@@ -60,6 +65,7 @@ def main() -> None:
         page.goto(f"{PANEL}#workspaces")
         page.get_by_role("row", name="user00000").wait_for()
         client = page.context.new_cdp_session(page)
+        client.send("Emulation.setCPUThrottlingRate", {"rate": options.slow})
         if options.trace:
             client.send(
                 "Tracing.start", {"transferMode": "ReturnAsStream", "categories": "devtools.timeline,v8"}
@@ -107,11 +113,11 @@ def report(name: str, page: Page, work: Any) -> None:
     work()
     page.evaluate("cancelAnimationFrame(going)")
     frames = sorted(page.evaluate("frames_.slice(2)"))
-    long = page.evaluate("long_")
+    long, bare = page.evaluate("[long_, bare_]")
     at = lambda part: frames[min(len(frames) - 1, int(len(frames) * part))]  # noqa: E731
     print(
         f"{name}: {len(frames)} frames, p50 {at(0.5):.1f} ms, p95 {at(0.95):.1f} ms, p99 {at(0.99):.1f} ms, "
-        f"longest {frames[-1]:.1f} ms; tasks over 50 ms: {len(long)}",
+        f"longest {frames[-1]:.1f} ms; tasks over 50 ms: {len(long)}; frames with rows missing: {bare}",
         flush=True,
     )
 
@@ -119,7 +125,7 @@ def report(name: str, page: Page, work: Any) -> None:
 def trace_of(client: CDPSession) -> str:
     """The trace, as text."""
     done: list[dict[str, Any]] = []
-    client.once("Tracing.tracingComplete", done.append)
+    client.once("Tracing.tracingComplete", lambda event: done.append(event))
     client.send("Tracing.end")
     while not done:
         client.send(

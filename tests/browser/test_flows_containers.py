@@ -1,7 +1,7 @@
 """A day with the hub's pages, the terminal page and the panel: real hub, control service and containers.
 
-One installation, below an address of its own, one browser, two devices: a laptop (1280 px) and a tablet (820 px, touch). Each test goes on
-where the one before left off.
+One installation, below an address of its own, one browser, two devices: a laptop (1280 px) and a tablet
+(820 px, touch). Each test goes on where the one before left off.
 """
 
 from __future__ import annotations
@@ -207,7 +207,9 @@ def test_a_killed_server_neither_loses_nor_doubles_a_keystroke(
         device.shows("that-is-2-all")
 
 
-def test_a_lock_covers_both_and_a_login_opens_both(stack: Stack, laptop: Device, tablet: Device) -> None:
+def test_a_lock_covers_both_and_a_login_opens_both(
+    stack: Stack, laptop: Device, tablet: Device, panel: Device
+) -> None:
     laptop.run(COUNT)
     tablet.shows("count-3")
     at_home = laptop.context.new_page()
@@ -219,9 +221,24 @@ def test_a_lock_covers_both_and_a_login_opens_both(stack: Stack, laptop: Device,
     locked = at_home.get_by_role("article", name="Spring campaign")
     expect(locked).to_have_attribute("data-state", "locked")
     assert "count-" not in at_home.content()
-    before = 3
+    # An administrator can ask, and only ask.
+    panel.page.goto(f"{stack.url}/services/terminals/admin#workspaces")
+    row = panel.page.get_by_role("row", name="Spring campaign")
+    expect(row).to_contain_text("locked", timeout=20_000)
+    panel.press(row)
+    panel.press(panel.page.get_by_role("button", name="Ask to unlock…"))
+    panel.page.get_by_label("Why").fill("the licence server moves at six")
+    panel.press(panel.page.get_by_role("button", name="Ask", exact=True))
+    expect(panel.page.get_by_text("Its owner was asked to unlock it.")).to_be_visible()
+    said = "admin asks you to log in again and unlock it: the licence server moves at six."
+    for device in (laptop, tablet):
+        expect(device.page.get_by_role("dialog")).to_contain_text(said, timeout=20_000)
+    at_home.reload()
+    expect(locked).to_contain_text(said)
+    before = max(tablet.numbers(), default=0)
     tablet.press(tablet.page.get_by_role("link", name="Log in in this tab"))
     expect(tablet.page.get_by_role("heading", name="This workspace is locked")).to_be_visible()
+    expect(tablet.page.get_by_text(said)).to_be_visible()
     tablet.press(tablet.page.get_by_role("link", name="Log in again"))
     tablet.page.fill("input[name=password]", PASSWORD)
     tablet.page.press("input[name=password]", "Enter")
@@ -273,3 +290,11 @@ def test_a_stop_from_home(tablet: Device) -> None:
     tablet.live()
     tablet.run("echo here-$((3*3))")
     tablet.shows("here-9")
+    tablet.press(tablet.page.get_by_role("button", name="More", exact=True))
+    tablet.press(tablet.page.get_by_role("link", name="All workspaces"))
+    tablet.state("stopped", "spring-campaign")
+    # An old bookmark of the stopped one arrives at the default one, which says where to go.
+    tablet.page.goto(f"{tablet.stack.url}/user/alice/spring-campaign/lab")
+    expect(tablet.page.get_by_role("heading", name="There is no such page here")).to_be_visible()
+    tablet.press(tablet.page.get_by_role("link", name="To your workspaces"))
+    tablet.page.wait_for_url("**/hub/home")

@@ -76,6 +76,7 @@ def photograph(camera: Camera, folder: Path, devices: list[str]) -> None:
     try:
         stack.start()
         silent = furnish(stack)
+        hub_pages.pending_page(stack)  # and with it the running workspace of somebody else
         with chromium(stack, NO_WEBGL) as browser:
             for device in devices:
                 hub_pages.before_login(camera, browser, stack, device)
@@ -116,7 +117,7 @@ def furnish(stack: Stack) -> str:
     sessions: list[dict[str, object]] = [
         {"name": "training", "argv": [*argv, terminals.TRAINING]},
         {"name": "etl", "argv": ["bash", "-c", "echo 1204 rows; exit 3"]},
-        {"name": "notes"}, {"name": "تحليل"},
+        {"name": "notes"},
         {"name": "compare-all-models-of-last-winter-again", "argv": [*argv, "sleep 90000; true"]},
     ]  # fmt: skip
     for body in sessions:

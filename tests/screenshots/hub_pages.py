@@ -24,9 +24,7 @@ def before_login(camera: Camera, browser: Browser, stack: Stack, device: str) ->
         at.page.fill("input[name=username]", "ada")
         at.page.fill("input[name=password]", "not it")
         at.page.press("input[name=password]", "Enter")
-        expect(
-            at.page.get_by_role("alert").or_(at.page.locator(".login_error, .alert")).first
-        ).to_be_visible()
+        expect(at.page.locator(".login_error")).to_be_visible()
 
     at.state("login-refused", wrong)
     at.state("signup", lambda: at.go("/hub/signup"))
@@ -39,6 +37,7 @@ def home(camera: Camera, browser: Browser, stack: Stack, device: str) -> None:
     neo = At(camera, browser, stack, "neo", device)
     neo.login()
     neo.state("home-empty", lambda: neo.go("/hub/home"))
+    neo.state("not-running", lambda: neo.go("/user/neo/lab"))
     neo.leave()
     ada = At(camera, browser, stack, "ada", device)
     ada.login()
@@ -47,6 +46,7 @@ def home(camera: Camera, browser: Browser, stack: Stack, device: str) -> None:
         ada.go("/hub/home")
         expect(ada.page.locator('.pth-card[data-state="locked"]')).to_have_count(1, timeout=20_000)
         expect(ada.page.get_by_text("busy with").first).to_be_visible(timeout=20_000)
+        expect(ada.page.get_by_text("Asking for its sessions")).to_have_count(0, timeout=20_000)
         ada.page.evaluate("scrollTo(0, 0)")
 
     ada.state("home", cards)
@@ -63,6 +63,7 @@ def home(camera: Camera, browser: Browser, stack: Stack, device: str) -> None:
         cards()
         ada.page.locator("#pth-new > summary").click()
         ada.page.locator("#new-title").fill("Autumn campaign")
+        ada.page.evaluate("document.getElementById('new-submit').scrollIntoView({block: 'end'})")
 
     def wrong() -> None:
         new()
@@ -81,8 +82,8 @@ def home(camera: Camera, browser: Browser, stack: Stack, device: str) -> None:
 
     ada.state("home-asking", asking)
     ada.page.unroute_all(behavior="ignoreErrors")
-    ada.state("forbidden", lambda: ada.go("/user/neo/lab"))
-    ada.state("not-running", lambda: ada.go("/user/ada/arabic/lab"))
+    ada.state("forbidden", lambda: ada.go("/user/alan/held/lab"))
+    ada.state("not-found-in-workspace", lambda: ada.go("/user/ada/arabic/lab"))
     ada.state("token-page", lambda: ada.go("/hub/token"))
     ada.state("passkeys", lambda: ada.go("/hub/passkeys"))
     ada.state("change-password", lambda: ada.go("/hub/change-password"))
@@ -120,7 +121,7 @@ def starting(camera: Camera, browser: Browser, stack: Stack, device: str) -> Non
         # The page of a start that is over leads on: it is shown as it was.
         page.page.route(
             "**/hub/spawn-pending/alan/held",
-            lambda route: route.fulfill(body=template, content_type="text/html"),
+            lambda route: route.fulfill(body=template, content_type="text/html; charset=utf-8"),
         )
         page.go("/hub/spawn-pending/alan/held")
         expect(page.page.locator("#progress-message")).to_have_text(

@@ -71,7 +71,7 @@ def terminal_page(camera: Camera, browser: Browser, stack: Stack, device: str) -
         ada.go(root)
         ada.page.get_by_role("button", name="Sessions", exact=True).click()
         row = ada.page.get_by_role("dialog").get_by_role("listitem").filter(has_text="etl")
-        row.get_by_role("button", name="Open").click()
+        row.get_by_role("button", name=re.compile("Open|Show")).click()
         expect(ada.page.locator(".banner")).to_contain_text("has ended")
 
     def lost() -> None:

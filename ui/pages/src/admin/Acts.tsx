@@ -257,7 +257,7 @@ function Confirm(props: {
                 {working.length > 0 && `A program is running in ${listed(working)}; what it has not saved is lost.`}
               </>
             ) : (
-              'No session runs in it.'
+              workspace.answers === false ? 'Which sessions run in it is not known.' : 'No session runs in it.'
             )}{' '}
             {workspace.kernelBusy && 'A notebook is computing; that ends, too. '}
             Files stay, and so does the end of what each session printed.
