@@ -6,13 +6,13 @@ import json
 import re
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from websockets.sync.client import connect
 
+from tests.browser.axe import no_serious_violation
 from tests.browser.lab import Person, chromium
 from tests.integration.control_fixtures import Person as Programs
 from tests.integration.control_fixtures import answers
@@ -20,7 +20,6 @@ from tests.support.stack import Stack, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.netns, pytest.mark.timeout(180)]
 
-AXE = Path(__file__).resolve().parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 PANEL = "/services/terminals/admin"
 
 #: Gives the panel this text instead of what the service sends, and keeps the stream open.
@@ -73,17 +72,6 @@ def panel(stack: Stack, browser: Browser, alice: Programs) -> Iterator[Page]:
     yield admin.page
     admin.leave()
     assert not said
-
-
-def no_serious_violation(page: Page) -> None:
-    page.evaluate(AXE.read_text())
-    found = page.evaluate("async () => (await axe.run()).violations")
-    serious = [
-        f"{rule['id']}: {[node['html'][:200] for node in rule['nodes']]}"
-        for rule in found
-        if rule["impact"] in ("serious", "critical")
-    ]
-    assert not serious, "\n".join(serious)
 
 
 def test_a_session_is_ended_by_keyboard_and_its_user_sees_why(panel: Page, alice: Programs) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
+from tests.browser.axe import no_serious_violation
 from tests.browser.lab import DESKTOP, NO_WEBGL, TABLET, Person, chromium
 from tests.integration.control_fixtures import answers
 from tests.support.stack import PASSWORD, Stack, wait_for
@@ -239,6 +240,7 @@ def test_a_lock_covers_both_and_a_login_opens_both(
     tablet.press(tablet.page.get_by_role("link", name="Log in in this tab"))
     expect(tablet.page.get_by_role("heading", name="This workspace is locked")).to_be_visible()
     expect(tablet.page.get_by_text(said)).to_be_visible()
+    no_serious_violation(tablet.page)
     tablet.press(tablet.page.get_by_role("link", name="Log in again"))
     tablet.page.fill("input[name=password]", PASSWORD)
     tablet.page.press("input[name=password]", "Enter")
@@ -296,5 +298,6 @@ def test_a_stop_from_home(tablet: Device) -> None:
     # An old bookmark of the stopped one arrives at the default one, which says where to go.
     tablet.page.goto(f"{tablet.stack.url}/user/alice/spring-campaign/lab")
     expect(tablet.page.get_by_role("heading", name="There is no such page here")).to_be_visible()
+    no_serious_violation(tablet.page)
     tablet.press(tablet.page.get_by_role("link", name="To your workspaces"))
     tablet.page.wait_for_url("**/hub/home")

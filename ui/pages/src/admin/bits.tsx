@@ -18,8 +18,11 @@ const TONES: Record<string, string> = {
 };
 const WORDS: Record<string, string> = { silent: 'not answering', orphan: 'unknown to the hub' };
 
+/** A state as people read it. */
+export const wordOf = (state: PlaceState | string): string => WORDS[state] ?? state;
+
 export const Badge = ({ state }: { state: PlaceState | string }): ReactNode => (
-  <span className={`badge ${TONES[state] ?? 'plain'}`}>{WORDS[state] ?? state}</span>
+  <span className={`badge ${TONES[state] ?? 'plain'}`}>{wordOf(state)}</span>
 );
 
 const Now = createContext(Date.now() / 1000);

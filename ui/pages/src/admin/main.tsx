@@ -135,13 +135,18 @@ function Health({ seen }: { seen: Seen }): ReactNode {
       )}
       {silent.length > 0 && (
         <div className="notice danger">
-          {silent.length === 1 ? 'One workspace does' : `${silent.length} workspaces do`} not answer. Their programs may be
-          running on.
+          <span>
+            {silent.length === 1 ? 'One workspace does not answer. Its' : `${silent.length} workspaces do not answer. Their`}{' '}
+            programs may be running on. <a href="#workspaces?not%20answering">Show</a>
+          </span>
         </div>
       )}
       {orphans.length > 0 && (
         <div className="notice warning">
-          {orphans.length === 1 ? 'One container runs' : `${orphans.length} containers run`} that the hub has no record of.
+          <span>
+            {orphans.length === 1 ? 'One container runs' : `${orphans.length} containers run`} that the hub has no record of.{' '}
+            <a href="#workspaces?unknown">Show</a>
+          </span>
         </div>
       )}
     </div>
