@@ -15,6 +15,7 @@ from typing import Any
 import requests
 
 from tests.support.device import Line
+from tests.support.localhost import resolve_names_below_localhost
 from tests.support.waiting import free_ports, wait_for
 
 PASSWORD = "correct horse battery staple 7"  # every test user's
@@ -57,6 +58,7 @@ class Stack:
         environ: dict[str, str] | None = None,
         subnet_pool: str | None = None,
         base_url: str = "/",
+        subdomains: bool = False,
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
@@ -69,10 +71,15 @@ class Stack:
         #: Of everything, without a slash at its end.
         self.base = base_url.rstrip("/")
         self.url = f"http://127.0.0.1:{port}{self.base}"
+        public: dict[str, Any] = {}
+        if subdomains:
+            resolve_names_below_localhost()
+            self.url = f"http://hub.localhost:{port}{self.base}"
+            public = {"publicUrl": f"http://hub.localhost:{port}", "subdomains": True}
         octet = secrets.randbelow(200) + 20
         config: dict[str, Any] = {
             "dataDir": str(self.data),
-            "server": {"port": port, "hubPort": hub, "proxyApiPort": api, "baseUrl": base_url},
+            "server": {"port": port, "hubPort": hub, "proxyApiPort": api, "baseUrl": base_url, **public},
             "control": {"port": control},
             "workspace": {"backend": backend, "startTimeoutSeconds": 90, "stopTimeoutSeconds": 5},
             "docker": {"subnetPool": subnet_pool or f"10.214.{octet}.0/24"},

@@ -201,7 +201,9 @@ function Confirm(props: {
   onDone: (said: string) => void;
 }): ReactNode {
   const { workspace, wish, onBack, onDone } = props;
-  const { act, session } = wish;
+  const { act } = wish;
+  // As it is now: a program may have begun since it was asked for.
+  const session = workspace.sessions.find(each => each.id === wish.session?.id) ?? wish.session;
   const [text, setText] = useState('');
   const [hours, setHours] = useState(8);
   const [busy, setBusy] = useState(false);

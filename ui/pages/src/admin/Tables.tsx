@@ -187,6 +187,8 @@ const PERSON_KIND: Kind<Person> = {
   empty: 'The hub knows no users yet.'
 };
 
+const keyOf = (row: { readonly key: string }): string => row.key;
+
 function Table<T extends { readonly key: string }>(props: {
   kind: Kind<T>;
   rows: readonly T[];
@@ -233,7 +235,7 @@ function Table<T extends { readonly key: string }>(props: {
         label={kind.label}
         columns={kind.columns}
         rows={shown}
-        keyOf={row => row.key}
+        keyOf={keyOf}
         order={order}
         onOrder={setOrder}
         onOpen={onOpen}
