@@ -147,7 +147,7 @@ def pending_page(stack: Stack) -> str:
     looking = stack.login("alan")
 
     def page() -> str:
-        text = looking.get(f"{stack.url}/hub/spawn-pending/alan/held", timeout=30).text
+        text = looking.get(f"{stack.url}/hub/spawn-pending/alan/held", timeout=30).content.decode()
         return text if "progress-message" in text else ""
 
     found = wait_for(page, 20, "the page of a start")

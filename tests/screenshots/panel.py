@@ -45,7 +45,7 @@ def pictures(camera: Camera, browser: Browser, stack: Stack, device: str) -> Non
 
     page.state("panel-workspaces", partial(view, "workspaces", "ada.lovelace"))
     page.state("panel-sessions", partial(view, "sessions", "training"))
-    page.state("panel-users", partial(view, "users", "research"))
+    page.state("panel-users", partial(view, "users", "ada.lovelace"))
     page.state("panel-usage", partial(view, "usage", "Largest consumers"))
     page.state("panel-audit", partial(view, "audit", "login"))
     page.state("panel-settings", partial(view, "settings", "dataDir"))

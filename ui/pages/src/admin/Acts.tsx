@@ -96,8 +96,10 @@ function Menu(props: {
     <>
       {workspace.answers === false && (
         <p className="notice danger">
-          This workspace has not answered for <Ago at={workspace.silentSince} />. What is shown is what it said last; its
-          programs may be running on.
+          <span>
+            This workspace has not answered for <Ago at={workspace.silentSince} />. What is shown is what it said last; its
+            programs may be running on.
+          </span>
         </p>
       )}
       <p className="soft">
@@ -140,7 +142,7 @@ function Menu(props: {
           Stop…
         </button>
       </div>
-      {runs && (
+      {runs && (sessions.length > 0 || workspace.answers !== false) && (
         <>
           <h3>{counted(sessions.length, 'session')}</h3>
           <ul className="sessions">

@@ -125,12 +125,16 @@ function Health({ seen }: { seen: Seen }): ReactNode {
       {seen.refusal && <Problem refusal={seen.refusal} />}
       {!seen.live && seen.stale !== null && !seen.refusal && (
         <div className="notice warning">
-          Not connected for <Ago at={seen.stale / 1000} />: what is shown is older. The page connects again by itself.
+          <span>
+            Not connected for <Ago at={seen.stale / 1000} />: what is shown is older. The page connects again by itself.
+          </span>
         </div>
       )}
       {seen.hub && !seen.hub.answers && (
         <div className="notice warning">
-          The hub has not answered for <Ago at={seen.hub.since} />: workspaces go on, new ones do not appear here.
+          <span>
+            The hub has not answered for <Ago at={seen.hub.since} />: workspaces go on, new ones do not appear here.
+          </span>
         </div>
       )}
       {silent.length > 0 && (
