@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = {
     "home": "home-1280-light",
     "home-new": "home-new-1280-light",
-    "lock-page": "lock-page-820-light",
+    "lock-page": "lock-page-1280-light",
     "terminal-page": "terminal-1280-dark",
     "terminal-page-tablet": "terminal-820-light",
     "lab": "lab-1280-light",

@@ -30,6 +30,8 @@ class Camera:
         self.missed: list[str] = []
         self._only = re.compile(only)
         out.mkdir(parents=True, exist_ok=True)
+        for old in () if only else out.glob("*.png"):
+            old.unlink()
 
     def wants(self, *names: str) -> bool:
         """Whether one of these is asked for."""

@@ -38,6 +38,19 @@ def home(camera: Camera, browser: Browser, stack: Stack, device: str) -> None:
     neo.login()
     neo.state("home-empty", lambda: neo.go("/hub/home"))
     neo.state("not-running", lambda: neo.go("/user/neo/lab"))
+
+    def new() -> None:
+        neo.go("/hub/home")
+        neo.page.locator("#pth-new > summary").click()
+        neo.page.locator("#new-title").fill("Autumn campaign")
+
+    def wrong() -> None:
+        new()
+        neo.page.locator("#new-name").fill("Autumn Campaign!")
+        neo.page.locator("#new-submit").click()
+
+    neo.state("home-new", new)
+    neo.state("home-new-wrong", wrong)
     neo.leave()
     ada = At(camera, browser, stack, "ada", device)
     ada.login()
@@ -59,29 +72,9 @@ def home(camera: Camera, browser: Browser, stack: Stack, device: str) -> None:
         cards()
         ada.page.locator('[id^="ask-delete-"]').first.click()
 
-    def new() -> None:
-        cards()
-        ada.page.locator("#pth-new > summary").click()
-        ada.page.locator("#new-title").fill("Autumn campaign")
-        ada.page.evaluate("document.getElementById('new-submit').scrollIntoView({block: 'end'})")
-
-    def wrong() -> None:
-        new()
-        ada.page.locator("#new-name").fill("Autumn Campaign!")
-        ada.page.locator("#new-submit").click()
-
     ada.state("home-stop", stop)
     ada.state("home-delete", delete)
-    ada.state("home-new", new)
-    ada.state("home-new-wrong", wrong)
 
-    def asking() -> None:
-        """The moment before the workspaces have answered, held."""
-        ada.page.route("**/persistent-terminals/api/home", lambda route: None)
-        ada.go("/hub/home")
-
-    ada.state("home-asking", asking)
-    ada.page.unroute_all(behavior="ignoreErrors")
     ada.state("forbidden", lambda: ada.go("/user/alan/held/lab"))
     ada.state("not-found-in-workspace", lambda: ada.go("/user/ada/arabic/lab"))
     ada.state("token-page", lambda: ada.go("/hub/token"))
