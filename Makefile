@@ -2,7 +2,7 @@
 # .cache of this checkout. A step runs again only when its inputs changed (images/once.py).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench screenshots lint docs image wheel ui ui-packages clean venv requirements emulator install install-test proxy test-tools serve-ready
+.PHONY: help run test bench screenshots lint docs image wheel ui ui-packages clean venv requirements emulator install install-test proxy test-tools serve-ready image-parts test-ready
 .SUFFIXES:
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
@@ -14,8 +14,8 @@ endif
 
 # Arguments for what is started: make run ARGS="--config my.yaml", make test ARGS="-k keeper -x"
 ARGS ?=
-# Test files that run side by side (they mostly wait; the slowest folders come first). One after the other: make test WORKERS=0
-WORKERS ?= 2
+# Test files that run side by side (they mostly wait; tests/three_workers.py says which). One after the other: make test WORKERS=0
+WORKERS ?= 3
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -46,20 +46,20 @@ help: ## what can be made
 run: serve-ready ## install everything, then serve (ARGS="--config FILE")
 	@exec $(BIN)/persistent-terminal-hub serve $(ARGS)
 
-test: install-test serve-ready test-tools ## install everything, then run all tests (ARGS="-k NAME")
+test: test-ready ## install everything, then run all tests (ARGS="-k NAME")
 	@exec env PTH_TEST_PROXY_BIN=$(CURDIR)/$(VENV)/lib/pth-node/node_modules/.bin/configurable-http-proxy \
 	    PTH_TEST_NODE_MODULES=$(CURDIR)/$(VENV)/lib/pth-node-test/node_modules \
 	    $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-bench: install-test proxy ## measure against the peers, under six minutes (ARGS="--quick", "--only bulk")
+bench: install install-test proxy ## measure against the peers, under six minutes (ARGS="--quick", "--only bulk")
 	@exec env PTH_TEST_PROXY_BIN=$(CURDIR)/$(VENV)/lib/pth-node/node_modules/.bin/configurable-http-proxy \
 	    $(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
-screenshots: install-test serve-ready ## picture every page and state into .cache/screenshots (ARGS="--docs", "--only panel")
+screenshots: test-ready ## picture every page and state into .cache/screenshots (ARGS="--docs", "--only panel")
 	@exec env PTH_TEST_PROXY_BIN=$(CURDIR)/$(VENV)/lib/pth-node/node_modules/.bin/configurable-http-proxy \
 	    $(BIN)/python -m tests.screenshots $(ARGS)
 
-lint: install-test ui-packages ## ruff, mypy, the walls between rooms, eslint, file lengths
+lint: install-test ui ## ruff, mypy, the walls between rooms, eslint, file lengths
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -69,7 +69,7 @@ lint: install-test ui-packages ## ruff, mypy, the walls between rooms, eslint, f
 
 docs: venv ## build the documentation into .cache/site
 	$(ONCE) $(STAMPS)/docs --say "Installing what the documentation needs" \
-	    --input $(STAMPS)/venv \
+	    --input $(STAMPS)/venv --alone pip \
 	    -- $(PIP_INSTALL) $(DOCS_REQUIREMENTS)
 	@echo "==> Building the documentation"
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir .cache/site
@@ -112,7 +112,7 @@ venv:
 
 requirements: venv
 	$(ONCE) $(STAMPS)/requirements --say "Installing JupyterHub, JupyterLab and what they need (a minute or two at first)" \
-	    --input $(STAMPS)/venv \
+	    --input $(STAMPS)/venv --alone pip \
 	    -- $(PIP_INSTALL) $(RUN_REQUIREMENTS)
 
 # xterm.js, the emulator behind keyframes, goes into the wheel.
@@ -129,18 +129,25 @@ ui-packages: requirements
 	    --input $(STAMPS)/requirements --output ui/node_modules/.package-lock.json -- images/ui $(VENV) install
 
 install: wheel
-	$(ONCE) $(STAMPS)/wheel --say "Installing our wheel" --input .cache/stamps/wheel --input $(STAMPS)/requirements \
+	$(ONCE) $(STAMPS)/wheel --say "Installing our wheel" --input .cache/stamps/wheel --input $(STAMPS)/requirements --alone pip \
 	    -- sh -c '$(BIN)/pip install -qq --no-index --no-deps --force-reinstall .cache/dist/*.whl'
 
-install-test: install
+install-test: requirements
 	$(ONCE) $(STAMPS)/test --say "Installing what tests and linters need" \
-	    --input $(STAMPS)/requirements \
+	    --input $(STAMPS)/requirements --alone pip \
 	    -- $(PIP_INSTALL) $(TEST_REQUIREMENTS)
 
-proxy: install
+proxy: requirements
 	$(ONCE) $(STAMPS)/proxy --say "Installing the proxy (configurable-http-proxy)" --input images/proxy --input images/npm \
 	    --input $(STAMPS)/requirements -- images/npm $(VENV) images/proxy $(VENV)/lib/pth-node
 
-test-tools: install
+# All that tests need. With `make -j` its steps run side by side (.ci/run).
+test-ready: install-test serve-ready test-tools
+
+# Ahead of our wheel: two minutes that need not wait for it. One build of the image at a time, says images/build.
+image-parts: venv
+	@if $(BIN)/python images/build --engine 2>/dev/null; then $(BIN)/python images/build --parts; fi
+
+test-tools: requirements
 	$(ONCE) $(STAMPS)/test-tools --say "Installing the OIDC provider that tests log in at" --input tests/node \
 	    --input images/npm --input $(STAMPS)/requirements -- images/npm $(VENV) tests/node $(VENV)/lib/pth-node-test

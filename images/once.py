@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Run a build step only when its inputs changed since it last succeeded.
 
-    once.py STAMP [--say TEXT] [--input PATH]... [--value TEXT]... [--output PATH]... -- COMMAND...
+    once.py STAMP [--say TEXT] [--input PATH]... [--value TEXT]... [--output PATH]...
+            [--alone NAME] -- COMMAND...
 
 The stamp file holds a hash of the command, of the values, and of the names and contents of the
 inputs (a directory means every file below it). The command runs when that hash differs or an
 output is missing. Times of files do not matter, so a checkout of another branch and back costs
-nothing. Only the standard library: this runs before anything is installed.
+nothing. Of the steps with the same --alone, one runs at a time. Only the standard library: this runs
+before anything is installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -59,6 +62,16 @@ def fingerprint(inputs: Iterable[Path], values: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+@contextlib.contextmanager
+def holding(name: str) -> Iterator[None]:
+    """Wait until nobody else holds it."""
+    lock = Path(".cache/locks", name.replace("/", "_"))
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
 def run(
     stamp: Path,
     command: Sequence[str],
@@ -67,13 +80,11 @@ def run(
     inputs: Sequence[Path] = (),
     values: Sequence[str] = (),
     outputs: Sequence[Path] = (),
+    alone: str = "",
 ) -> int:
     """Run `command` unless the stamp says that it was done for these inputs. Returns its exit status."""
-    lock = Path(".cache/locks", str(stamp).replace("/", "_"))
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as held:
-        # Two `make` in one checkout (a person's and an editor's) must not build over each other.
-        fcntl.flock(held, fcntl.LOCK_EX)
+    # Two `make` in one checkout (a person's and an editor's) must not build over each other.
+    with holding(str(stamp)):
         wanted = fingerprint(inputs, [*command, *values])
         try:
             done = stamp.read_text() == wanted
@@ -85,7 +96,8 @@ def run(
         if say:
             print(f"==> {say}", flush=True)
         started = time.monotonic()
-        status = subprocess.run(command).returncode
+        with holding(alone) if alone else contextlib.nullcontext():
+            status = subprocess.run(command).returncode
         took = time.monotonic() - started
         if status != 0:
             print(f"==> failed after {took:.0f} s: {say or command[0]}", file=sys.stderr)
@@ -109,6 +121,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--input", type=Path, action="append", default=[])
     parser.add_argument("--value", action="append", default=[])
     parser.add_argument("--output", type=Path, action="append", default=[])
+    parser.add_argument("--alone", default="")
     options = parser.parse_args(arguments[:at])
     return run(
         options.stamp,
@@ -117,6 +130,7 @@ def main(arguments: list[str]) -> int:
         inputs=options.input,
         values=options.value,
         outputs=options.output,
+        alone=options.alone,
     )
 
 

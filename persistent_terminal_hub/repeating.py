@@ -11,6 +11,8 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
+_OURS = Path(__file__).resolve().parent
+
 
 class Repeating:
     """Calls `work`, then rests for `pause()` seconds or until `wake` is called; a failed round ends nothing.
@@ -69,5 +71,9 @@ class Repeating:
 
 
 def _where(error: Exception) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}, {Path(last.filename).name} line {last.lineno}"
+    """Its type, where it was raised, and where that was called from our code."""
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    places = [frames[-1], *[frame for frame in frames[:-1] if _OURS in frame[0].parents][-1:]]
+    if _OURS in frames[-1][0].parents:
+        del places[1:]
+    return ", ".join([type(error).__name__, *(f"{path.name} line {line}" for path, line in places)])

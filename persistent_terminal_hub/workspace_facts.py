@@ -6,10 +6,10 @@ job could; it must not raise here, and nonsense must not look like a workspace t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from persistent_terminal_hub.json_values import amount
 from persistent_terminal_hub.policy import SessionFacts, WorkspaceFacts
 
 #: More sessions than any setting allows.
@@ -89,13 +89,8 @@ def _seconds(model: Mapping[str, Any], key: str, default: float | None = None) -
     value = _value(model, key)
     if value is None and default is not None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadFacts(f"{key} must be a number of seconds")
-    try:
-        seconds = float(value)
-    except OverflowError:  # JSON's integers have no limit
-        seconds = math.inf
-    if not math.isfinite(seconds) or seconds < 0:
+    seconds = amount(value)
+    if seconds is None:
         raise BadFacts(f"{key} must be a number of seconds that is not negative")
     return seconds
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.postgres import find_programs
 
-pytest_plugins = ["tests.ran_for_real"]
+pytest_plugins = ["tests.ran_for_real", "tests.three_workers"]
 
 CHROMIUM = os.environ.get("PTH_TEST_CHROMIUM") or shutil.which("chromium") or ""
 

@@ -19,6 +19,7 @@ from persistent_terminal_hub.protocol.messages import Exit
 from . import errors
 from .errors import ClientError, NoSuchSession, NoSuchWorkspace, Unreachable
 from .place import Place, find_place
+from .received import Chunk
 
 if TYPE_CHECKING:
     from .session import Attachment
@@ -97,6 +98,14 @@ class _Http:
         await self.aclose()
 
     async def _request(self, method: str, path: str, body: object = None) -> Any:
+        response = await self._answer(method, path, body)
+        value = _json_of(response)
+        if value is None and response.status_code != 204 and response.content:
+            raise Unreachable(f"{self.place.url} answers, but not as a JupyterHub or a workspace does.")
+        return value
+
+    async def _answer(self, method: str, path: str, body: object = None) -> httpx.Response:
+        """One that is no refusal, of whatever type."""
         try:
             response = await self._client.request(method, path, json=body)
         except httpx.HTTPError as error:
@@ -104,20 +113,22 @@ class _Http:
             raise Unreachable(f"{self.place.url} does not answer ({detail}).") from None
         except httpx.InvalidURL:
             raise errors.NotConfigured(f"{self.place.url} is not an address.") from None
-        try:
-            value = response.json() if response.content else None
-        except ValueError:
-            value = None
         if response.is_success:
-            if value is None and response.status_code != 204 and response.content:
-                raise Unreachable(f"{self.place.url} answers, but not as a JupyterHub or a workspace does.")
-            return value
+            return response
         if response.is_redirect:
             raise Unreachable(
                 f"{self.place.url} sends elsewhere ({response.headers.get('location', '?')[:200]}).",
                 "Is the address right, https included, and does the workspace run?",
             )
+        value = _json_of(response)
         raise errors.of_status(response.status_code, value if isinstance(value, dict) else {})
+
+
+def _json_of(response: httpx.Response) -> Any:
+    try:
+        return response.json() if response.content else None
+    except ValueError:
+        return None
 
 
 class Workspace(_Http):
@@ -182,6 +193,20 @@ class Workspace(_Http):
         """End a running session; forget an ended one."""
         await self._request("DELETE", self._item(session))
 
+    async def output(self, session: str) -> Chunk:
+        """The bytes that are kept of what a session printed, also of one that has ended.
+
+        `start` is where they begin in all of its output. Raises Unreachable when they grew so fast that the
+        oldest were gone before they were sent.
+        """
+        response = await self._answer("GET", f"{self._item(session)}/output")
+        return Chunk(_offset(response), response.content, 0)
+
+    async def output_text(self, session: str) -> str:
+        """The newest 8 MiB of them as lines to read: no colours, and of a line that was written anew its last
+        form. A full-screen program leaves pieces."""
+        return (await self._answer("GET", f"{self._item(session)}/output?format=text")).text
+
     async def exit_of(self, session: str) -> Exit:
         """How an ended session ended; `reason` is "unknown" where nobody knows any more."""
         with contextlib.suppress(ClientError):
@@ -215,6 +240,13 @@ class Workspace(_Http):
 
     def _item(self, session: str) -> str:
         return f"{self._ROOT}/{quote(session, safe='')}"
+
+
+def _offset(response: httpx.Response) -> int:
+    value = response.headers.get("pth-start", "")
+    if not value.isdigit():
+        raise Unreachable(f"{response.url.host} answers, but not as a workspace does.")
+    return int(value)
 
 
 class Hub(_Http):

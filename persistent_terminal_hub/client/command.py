@@ -11,7 +11,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
@@ -21,6 +21,7 @@ from .tables import shown
 
 if TYPE_CHECKING:
     from .control_service import ControlService
+    from .place import Place
 
 DONE: Final = 0
 FAILED: Final = 1  # refused, or begun and failed
@@ -152,22 +153,33 @@ def leave(work: Callable[[], int], *, failed: int | None = None) -> NoReturn:
 
 def attempt(hub: str | None, work: Callable[[ControlService], Awaitable[int]]) -> int:
     """Do it. Raises ClientError."""
+
+    async def working() -> int:
+        from .control_service import find_control_service
+
+        async with find_control_service(hub) as service:
+            warn_if_exposed(service.place)
+            return await work(service)
+
+    return to_its_end(working)
+
+
+def to_its_end(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Run what needs the libraries of the client. Raises ClientError."""
     import asyncio
 
     try:
-        from .control_service import find_control_service
+        return asyncio.run(work())
     except ModuleNotFoundError as error:
         raise errors.ClientError(
             f"{error.name} is missing.", "Install it with: pip install 'persistent-terminal-hub[client]'"
         ) from None
 
-    async def working() -> int:
-        async with find_control_service(hub) as service:
-            if service.place.exposed:
-                say("warning: The token crosses the network unencrypted (http).")
-            return await work(service)
 
-    return asyncio.run(working())
+def warn_if_exposed(place: Place) -> None:
+    """Whoever sends a token in the clear is told."""
+    if place.exposed:
+        say("warning: The token crosses the network unencrypted (http).")
 
 
 def complete_workspace(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
-from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from . import control_service, hub_sessions, operations, user_secrets, workspaces
-from .sync import _run
+from .sync import Connected, _run
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -97,11 +96,11 @@ class UserSecrets:
         self.delete = _blocking(inner.delete)
 
 
-class ControlService:
+class ControlService(Connected[control_service.ControlService]):
     """See `control_service.ControlService`; `find_control_service` makes one."""
 
     def __init__(self, inner: control_service.ControlService) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self.workspaces = Workspaces(inner.workspaces)
         self.operations = Operations(inner.operations)
         self.sessions = HubSessions(inner.sessions)
@@ -119,18 +118,6 @@ class ControlService:
             return control_service.ControlService(url, token)
 
         return cls(_run(make()))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close its connections."""
-        _run(self._inner.aclose())
 
 
 def find_control_service(hub: str | None = None) -> ControlService:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,13 @@ from .command import (
     environment,
     hub_option,
     json_option,
+    leave,
     print_json,
     print_lines,
     run,
     say,
+    to_its_end,
+    warn_if_exposed,
     workspace_argument,
 )
 from .tables import ago, shown, table
@@ -32,7 +36,7 @@ _STATE = click.Choice(["active", "dormant", "locked", "ended"])
 @click.group(invoke_without_command=True)
 @click.pass_context
 def sessions(ctx: click.Context) -> None:
-    """List, make, rename and end sessions, in all workspaces at once. Alone it lists yours.
+    """List, make, read, rename and end sessions, in all workspaces at once. Alone it lists yours.
 
     A session is [USER/WORKSPACE:]SESSION as for `attach`, or its id. Exit statuses: see `workspace --help`.
 
@@ -40,6 +44,7 @@ def sessions(ctx: click.Context) -> None:
     Examples:
       persistent-terminal-hub sessions
       persistent-terminal-hub sessions create training run-1 -- python3 train.py
+      persistent-terminal-hub sessions output training:run-1 -n 20
       persistent-terminal-hub sessions end training:run-1
     """
     if ctx.invoked_subcommand is None:
@@ -137,6 +142,38 @@ def end(session: str, hub: str | None) -> None:
         return DONE
 
     run(hub, work)
+
+
+@sessions.command()
+@click.argument("session", metavar="[USER/WORKSPACE:]SESSION")
+@click.option("-n", "--lines", type=click.IntRange(1), metavar="N", help="Only the last N lines.")
+@click.option("--raw", is_flag=True, help="All bytes that are kept, as they were printed.")
+@hub_option
+def output(session: str, lines: int | None, raw: bool, hub: str | None) -> None:
+    """Print what a session of a running workspace printed, also of one that has ended.
+
+    Without --raw: lines to read, with no colours and without what was overwritten.
+    """
+    if raw and lines:
+        raise click.UsageError("--raw prints all bytes; give it or --lines.")
+
+    async def work() -> int:
+        from .api import find_workspace
+        from .cells import last_lines
+        from .place import parse_target
+
+        target = parse_target(session)
+        async with await find_workspace(target.workspace, target.user, hub=hub) as workspace:
+            warn_if_exposed(workspace.place)
+            if raw:
+                sys.stdout.buffer.write((await workspace.output(target.session)).data)
+            else:
+                text = await workspace.output_text(target.session)
+                print(last_lines(text, lines) if lines else text.rstrip("\n"))
+        sys.stdout.flush()  # here, where a reader that has gone is no failure
+        return DONE
+
+    leave(lambda: to_its_end(work))
 
 
 async def find(service: ControlService, text: str) -> SessionDetails:

@@ -25,7 +25,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from .cells import keep, last_lines, source_line, typed_as_it_stands
 from .errors import ClientError
-from .sync import Workspace, find_workspace
+from .sync import Attachment, Workspace, find_workspace
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -33,14 +33,16 @@ if TYPE_CHECKING:
     from .api import SessionInfo
 
 TIMEOUT = 30.0
-#: Seconds without output after which the end of a session's output is there.
+#: Seconds without output after which a shell that starts has drawn its prompt.
 CALM = 0.25
 
 
 def cells_directory() -> Path:
-    """Where texts of several lines are kept for the shell that reads them."""
-    state = os.environ.get("PTH_STATE_DIR")
-    return (Path(state) if state else Path.home() / ".persistent-terminal-hub") / "cells"
+    """Where texts of several lines are kept for the shell that reads them: where the keeper keeps its own.
+
+    A client imports nothing of the keeper, so a test holds the two together.
+    """
+    return Path(os.environ.get("PTH_STATE_DIR") or Path.home() / ".persistent-terminal-hub") / "cells"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -122,9 +124,8 @@ class TerminalMagics(Magics):
     def _tail(self, name: str, lines: int) -> None:
         if lines < 1:
             raise UsageError("--lines must be 1 or more.")
-        with _workspace() as workspace, workspace.attach(name, mode="watch") as attachment:
-            _wait_for_calm(attachment)
-            print(last_lines(attachment.read(0).text, lines))
+        with _workspace() as workspace:
+            print(last_lines(workspace.output_text(name), lines))
 
     def _list(self) -> None:
         with _workspace() as workspace:
@@ -146,7 +147,7 @@ def _state(session: SessionInfo) -> str:
     return session.state + (f", busy for {seconds:.0f} s" if session.raw.get("busy") else "")
 
 
-def _wait_for_calm(attachment: Any, most: float = 5.0) -> None:
+def _wait_for_calm(attachment: Attachment, most: float = 5.0) -> None:
     """Until nothing came for a moment, or the patience ends: a flood has no end to wait for."""
     ends = time.monotonic() + most
     seen, since = -1, time.monotonic()

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from functools import cache
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from persistent_terminal_hub.protocol.messages import Exit
 
@@ -124,11 +124,34 @@ class Attachment:
         _run(self._inner.close())
 
 
-class Workspace:
-    """See `api.Workspace`; `find_workspace` makes one."""
+class _Closing(Protocol):
+    async def aclose(self) -> None: ...
 
-    def __init__(self, inner: api.Workspace) -> None:
+
+Inner = TypeVar("Inner", bound=_Closing)
+
+
+class Connected(Generic[Inner]):
+    """Something with connections of its own, which end with a `with`."""
+
+    def __init__(self, inner: Inner) -> None:
         self._inner = inner
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        _run(self._inner.aclose())
+
+
+class Workspace(Connected[api.Workspace]):
+    """See `api.Workspace`; `find_workspace` makes one."""
 
     @classmethod
     def at(cls, url: str, token: str) -> Self:
@@ -138,14 +161,6 @@ class Workspace:
             return api.Workspace(url, token)
 
         return cls(_run(make()))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def list(self) -> list[SessionInfo]:
         """All sessions: running ones, oldest first, then ended ones."""
@@ -181,13 +196,17 @@ class Workspace:
         """End a running session; forget an ended one."""
         _run(self._inner.delete(session))
 
+    def output(self, session: str) -> Chunk:
+        """The bytes that are kept of what a session printed, also of one that has ended."""
+        return _run(self._inner.output(session))
+
+    def output_text(self, session: str) -> str:
+        """The newest of them as lines to read."""
+        return _run(self._inner.output_text(session))
+
     def attach(self, session: str, **options: Any) -> Attachment:
         """Attach to a running session; the options are those of `session.Attachment`."""
         return Attachment(_run(self._inner.attach(session, **options)))
-
-    def close(self) -> None:
-        """Close its connections."""
-        _run(self._inner.aclose())
 
 
 def find_workspace(

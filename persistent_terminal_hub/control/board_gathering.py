@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -23,10 +22,9 @@ from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.hub import Hub, Server, servers_of
 from persistent_terminal_hub.control.workspace_link import WorkspaceLink
 from persistent_terminal_hub.control.workspaces import Row, Workspaces, status_of
+from persistent_terminal_hub.repeating import Repeating
 
-log = logging.getLogger(__name__)
-
-ROUND = 2.0
+ROUND, SHORTEST_REST = 2.0, 0.2
 AT_ONCE = 20
 ASKED_PER_SECOND = 100.0
 SECONDS = 3.0
@@ -52,7 +50,11 @@ class Gathering:
         self._table = table
         self._blocking = blocking
         self._listeners = 0
-        self._task: asyncio.Task[None] | None = None
+        # The panel itself says that the hub or the database does not answer.
+        self._looking = Repeating(
+            "Gathering for the panel", self._look, self._rest, quiet=(ApiError, SQLAlchemyError)
+        )
+        self._began = 0.0
         self._changed = asyncio.Event()
         self._asking: dict[Place, asyncio.Task[None]] = {}
         self._gate = asyncio.Semaphore(AT_ONCE)
@@ -66,9 +68,9 @@ class Gathering:
     async def listening(self) -> AsyncIterator[None]:
         """Somebody looks; the first one begins the work, the last one ends it."""
         self._listeners += 1
-        if self._task is None:
+        if self._listeners == 1:
             self._list_at = self._orphans_at = 0.0
-            self._task = asyncio.ensure_future(self._run())
+            self._looking.start()
         try:
             yield
         finally:
@@ -78,11 +80,11 @@ class Gathering:
 
     async def close(self) -> None:
         """Ask nobody any more. What is on the board stays for the next panel."""
-        tasks = [task for task in (self._task, *self._asking.values()) if task is not None]
-        self._task = None
+        tasks = list(self._asking.values())
         self._asking.clear()
         for task in tasks:
             task.cancel()
+        await self._looking.close()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def hurry(self) -> None:
@@ -96,18 +98,17 @@ class Gathering:
             await asyncio.wait_for(self._changed.wait(), seconds)
 
     # -- rounds ----------------------------------------------------------------------------------------
-    async def _run(self) -> None:
-        while True:
-            began = time.monotonic()
-            try:
-                await self._round(began)
-                self._say(True)
-            except (ApiError, SQLAlchemyError):
-                self._say(False)
-            except Exception as error:  # a panel without news must not be the end of it
-                log.exception("Gathering for the panel failed (%s).", type(error).__name__)
-                self._say(False)
-            await asyncio.sleep(max(0.2, ROUND - (time.monotonic() - began)))
+    async def _look(self) -> None:
+        self._began = time.monotonic()
+        try:
+            await self._round(self._began)
+        except Exception:
+            self._say(False)
+            raise
+        self._say(True)
+
+    def _rest(self) -> float:
+        return max(SHORTEST_REST, ROUND - (time.monotonic() - self._began))
 
     async def _round(self, now: float) -> None:
         running = {

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import Any
 
 from jupyterhub.services.auth import HubOAuthenticated
-from tornado.web import HTTPError, RequestHandler, authenticated
+from tornado.web import RequestHandler, authenticated
 
+from persistent_terminal_hub.built_pages import ASSET, Assets, assets_dir, page_file
 from persistent_terminal_hub.control.rights import OPERATE
-from persistent_terminal_hub.shared_files import share_dir
 
-#: Built by `make ui`.
-PAGES = share_dir() / "pages"
 #: Nothing but our own files.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-_KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _MAY = frozenset({"admin:servers", OPERATE})
 
 
@@ -41,7 +38,7 @@ class AdminPageHandler(HubOAuthenticated, _Page):
         # Reading it sets the cookie that the page's scripts send back with each request.
         _ = self.xsrf_token
         try:
-            page = (PAGES / "admin.html").read_text()
+            page = page_file("admin.html").read_text()
         except OSError:
             self.set_status(503)
             page = _said(
@@ -63,27 +60,8 @@ class AdminPageHandler(HubOAuthenticated, _Page):
         self.write(page)
 
 
-class AssetHandler(_Page):
-    """Scripts and styles. They are no secret, and their names change with their content."""
-
-    async def get(self, name: str) -> None:
-        """The file, compressed where the browser takes it."""
-        path = PAGES / "assets" / name
-        kind = _KINDS.get(path.suffix)
-        packed = path.with_name(f"{name}.gz")
-        if kind is None or not path.is_file():
-            raise HTTPError(404)
-        gzip = "gzip" in self.request.headers.get("Accept-Encoding", "") and packed.is_file()
-        self.set_header("Content-Type", f"{kind}; charset=utf-8")
-        self.set_header("Cache-Control", "public, max-age=31536000, immutable")
-        self.set_header("Vary", "Accept-Encoding")
-        if gzip:
-            self.set_header("Content-Encoding", "gzip")
-        self.write(_read(packed if gzip else path))
-
-
-def _read(path: Path) -> bytes:
-    return path.read_bytes()
+class AssetHandler(_Page, Assets):
+    """Its scripts and styles."""
 
 
 def _said(head: str, title: str, text: str, links: str) -> str:
@@ -95,4 +73,7 @@ def _said(head: str, title: str, text: str, links: str) -> str:
     )
 
 
-page_routes = [(r"admin", AdminPageHandler), (r"assets/([\w.-]+)", AssetHandler)]
+page_routes: list[tuple[Any, ...]] = [
+    (r"admin", AdminPageHandler),
+    (rf"assets/({ASSET})", AssetHandler, {"path": str(assets_dir())}),
+]

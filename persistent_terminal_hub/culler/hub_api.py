@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from persistent_terminal_hub.culler.http import Answer, Http, NoAnswer
+from persistent_terminal_hub.json_values import amount
 
 #: The hub may be busy with a thousand starts; there is only this one question.
 HUB_SECONDS = 30.0
@@ -173,7 +174,5 @@ def _orphan(entry: Any) -> Orphan | None:
 
 def _stopped(entry: Any) -> Stopped | None:
     names = _names(entry)
-    seconds = entry.get("stoppedFor") if names else None
-    if names is None or isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
-        return None
-    return Stopped(*names, _groups(entry), float(seconds))
+    seconds = amount(entry.get("stoppedFor")) if names else None
+    return None if names is None or seconds is None else Stopped(*names, _groups(entry), seconds)

@@ -17,9 +17,10 @@ from typing import Any, Final
 from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from persistent_terminal_hub.hub.home_words import BadFacts, Told, Usage, number, told_of
+from persistent_terminal_hub.hub.home_words import BadFacts, Told, Usage, told_of
 from persistent_terminal_hub.hub.lock_push import Target
 from persistent_terminal_hub.hub.unlock import HubTokens
+from persistent_terminal_hub.json_values import amount
 from persistent_terminal_hub.signing_keys import KeyStoreError
 
 log = logging.getLogger("persistent_terminal_hub")
@@ -132,7 +133,7 @@ def usage_of(model: object, before: _Sample | None, now: float) -> tuple[Usage, 
     """From the answer of `api/usage`: counters become a rate by what they were before. Raises ValueError."""
     if not isinstance(model, Mapping):
         raise BadFacts("the usage must be an object")
-    figures: dict[str, Any] = {name: number(model.get(name)) for name in _FIGURES}
+    figures: dict[str, Any] = {name: amount(model.get(name)) for name in _FIGURES}
     cpu, life = figures["cpuSeconds"], figures["life"] or 0.0
     sample, cpus = (None if cpu is None else (now, cpu, life)), None
     if before is not None and sample is not None and before[2] == life and cpu is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from persistent_terminal_hub import policy
+from persistent_terminal_hub.json_values import amount
 from persistent_terminal_hub.policy import Rules, SessionFacts, WorkspaceFacts, span
 from persistent_terminal_hub.workspace_facts import BadFacts, facts_of
 
@@ -375,18 +376,7 @@ def told_of(model: object, taken: float) -> Told:
     }
     asked = top.get("unlock_asked")
     asked = asked[:MOST_ASKED] if isinstance(asked, str) else ""
-    return Told(facts, programs, number(top.get("locked_since")), asked)
-
-
-def number(value: object) -> float | None:
-    """A number that is finite and not negative, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        found = float(value)
-    except OverflowError:
-        return None
-    return found if 0 <= found < float("inf") else None
+    return Told(facts, programs, amount(top.get("locked_since")), asked)
 
 
 __all__ = ["BadFacts", "Card", "Known", "Told", "Usage", "card", "told_of"]

@@ -5,10 +5,11 @@ The signature is verified before (`oidc_keys`); what is judged here are the clai
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
+
+from persistent_terminal_hub.json_values import finite
 
 #: Clocks of hub and provider may differ by this much, in seconds; providers also round to whole seconds.
 LEEWAY_SECONDS: Final = 5.0
@@ -51,7 +52,7 @@ def judge_id_token(claims: Mapping[str, object], expected: Expected, now: float)
         return problem
     if not expected.nonce or claims.get("nonce") != expected.nonce:
         return "nonce"
-    expires, issued = _seconds(claims.get("exp")), _seconds(claims.get("iat"))
+    expires, issued = finite(claims.get("exp")), finite(claims.get("iat"))
     if expires is None or expires <= now - LEEWAY_SECONDS:
         return "expired"
     if issued is None or not expected.started - LEEWAY_SECONDS <= issued <= now + FUTURE_SECONDS:
@@ -61,7 +62,7 @@ def judge_id_token(claims: Mapping[str, object], expected: Expected, now: float)
         return "subject"
     if expected.subject is not None and subject != expected.subject:
         return "subject"
-    logged_in = _seconds(claims.get("auth_time"))
+    logged_in = finite(claims.get("auth_time"))
     if logged_in is None:
         return "no_auth_time"
     if logged_in < expected.started - LEEWAY_SECONDS:
@@ -78,13 +79,3 @@ def _audience(claims: Mapping[str, object], client_id: str) -> Literal["audience
     if (len(audiences) > 1 or "azp" in claims) and claims.get("azp") != client_id:
         return "party"
     return ""
-
-
-def _seconds(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        seconds = float(value)
-    except OverflowError:
-        return None
-    return seconds if math.isfinite(seconds) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from .disk_quota import DiskQuota
 from .environment import session_environment
 from .errors import SessionError, refusal
 from .keeper_link import Change, Info, KeeperError, KeeperGone, KeeperLink
-from .past_sessions import PastSession, PastSessions
-from .session import PersistentPty, now, session_model
+from .lookup import Lookup
+from .session import PersistentPty, now
 from .session_secrets import SessionSecrets
 
 DEFAULT_SCROLLBACK = 8 * 1024 * 1024
@@ -40,7 +40,7 @@ def _from_environment(name: str, fallback: int, least: int, most: int) -> int:
         return fallback
 
 
-class PersistentTerminalManager(TerminalManager):
+class PersistentTerminalManager(Lookup, TerminalManager):
     """Named sessions that stay while nobody is attached, and while no server runs."""
 
     scrollback_bytes = Integer(help="Output kept per session, in bytes.").tag(config=True)
@@ -48,7 +48,6 @@ class PersistentTerminalManager(TerminalManager):
     default_cols = Integer(help="Width of a new session before a client says its own.").tag(config=True)
     default_rows = Integer(help="Height of a new session before a client says its own.").tag(config=True)
 
-    #: Running sessions by name: what stock code looks at.
     terminals: dict[str, PersistentPty]  # type: ignore[assignment]
 
     @default("scrollback_bytes")
@@ -71,20 +70,17 @@ class PersistentTerminalManager(TerminalManager):
         super().__init__(*args, **kwargs)
         self.link = link or own_keeper.link(str(getattr(self.parent, "root_dir", "") or Path.cwd()))
         self.link.on_change(self._on_change)
-        #: Every session by id, ended ones included.
-        self.by_id: dict[str, PersistentPty] = {}
+        self.by_id = {}
         #: The web application's `last_activity_times`, when there is one: output nobody watches is activity.
         self.activity_times: dict[str, Any] | None = None
         #: What new sessions get of their owner's secrets; None outside a workspace.
         self.secrets: SessionSecrets | None = None
         #: Refuses new sessions beyond it; None: there is none.
         self.quota: DiskQuota | None = None
-        #: What ended before this start of the workspace; None outside a workspace.
-        self.past: PastSessions | None = None
+        self.past = None
         self._creating = 0
         self._one_by_one = asyncio.Lock()
-        #: What the rules say of a session, for the API; set before there is one.
-        self.life: Callable[[Info], dict[str, Any]] = lambda _info: {}
+        self.life = lambda _info: {}
 
     # What stock code calls -------------------------------------------------------------------------
 
@@ -214,52 +210,6 @@ class PersistentTerminalManager(TerminalManager):
     def variables(self) -> dict[str, str]:
         """The workspace's own environment, as it was given to the control service."""
         return self.secrets.variables if self.secrets else {}
-
-    def models(self) -> list[dict[str, Any]]:
-        """Every session that runs, oldest first, then those that ended."""
-        ordered = sorted(
-            self.by_id.values(), key=lambda session: (not session.info.running, session.info.created)
-        )
-        return [session.model() for session in ordered]
-
-    async def all_models(self) -> list[dict[str, Any]]:
-        """The same, and those that ended before this start of the workspace."""
-        if self.past is None:
-            return self.models()
-        past = await asyncio.to_thread(self.past.others, frozenset(self.by_id))
-        return [*self.models(), *(self.past_model(each) for each in past)]
-
-    def past_model(self, session: PastSession) -> dict[str, Any]:
-        """One of the latter."""
-        return session_model(session.info, "ended", session.stop, self.life(session.info))
-
-    async def find_any(self, key: str) -> PersistentPty | PastSession:
-        """As `find`, and then among those that ended before this start of the workspace; raises 404."""
-        try:
-            return self.find(key)
-        except SessionError:
-            if self.past is None:
-                raise
-            found = await asyncio.to_thread(self.past.find, key, frozenset(self.by_id))
-            if found is None:
-                raise
-            return found
-
-    def find_running(self, key: str) -> PersistentPty | None:
-        """The running session with this name, id or former name."""
-        found = self.terminals.get(key) or self.by_id.get(key)
-        if found is not None:
-            return found if found.info.running else None
-        newest_first = reversed(self.terminals.values())
-        return next((s for s in newest_first if key in s.info.meta.get("former", ())), None)
-
-    def find(self, key: str) -> PersistentPty:
-        """The session with this id or name, running ones first; raises 404."""
-        found = self.find_running(key) or self.by_id.get(key)
-        found = found or next((s for s in reversed(self.by_id.values()) if s.term_name == key), None)
-        if found is None:
-            raise SessionError(404, "There is no such session.", "List the sessions to see which there are.")
-        return found
 
     async def rename(self, key: str, name: str) -> PersistentPty:
         """Give a running session another name; whoever is attached stays attached."""

@@ -1,7 +1,6 @@
 """The terminal page of a workspace: `<base>/persistent-terminals/`, its files, and its layout.
 
-The page is built from `ui/pages` into `share/`; its scripts and styles have their content's hash in their
-name, so that browsers keep them for ever. A locked workspace answers with the lock page, as everywhere.
+The page is built from `ui/pages` into `share/`. A locked workspace answers with the lock page, as everywhere.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import html
 import json
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,23 +20,14 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 
 from persistent_terminal_hub import rules_file
+from persistent_terminal_hub.built_pages import ASSET, Assets, assets_dir, page_file
+from persistent_terminal_hub.keeper.lock_operations import state_directory
 
 from .api import SessionsHandler
 from .errors import SessionError
 from .lock_setup import place_of
 
-_FOLDER: Final = "share/persistent-terminal-hub/pages"
 _PAGE: Final = "terminal.html"
-#: A name with its content's hash in it, as the build makes them.
-_ASSET: Final = r"[A-Za-z0-9_.-]+-[A-Za-z0-9_-]{8,}\.(?:js|css|woff2|svg)"
-_GZ: Final = ".gz"
-_TYPES: Final = {
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".woff2": "font/woff2",
-    ".svg": "image/svg+xml",
-}
-_YEAR: Final = 365 * 24 * 3600
 #: Bytes of a layout.
 MAX_LAYOUT: Final = 32 * 1024
 LAYOUT_FILE: Final = "terminal-page.json"
@@ -57,14 +46,6 @@ POLICY: Final = "; ".join(
         "frame-ancestors 'self'",
     )
 )
-
-
-def folder() -> Path | None:
-    """Where the built page is: of this checkout, else as it was installed; None: nowhere."""
-    for root in (Path(__file__).resolve().parents[2], Path(sys.prefix)):
-        if (found := root / _FOLDER / _PAGE).is_file():
-            return found.parent
-    return None
 
 
 def with_facts(page: str, facts: dict[str, str]) -> str:
@@ -87,10 +68,10 @@ class Page(JupyterHandler):
     @authorized
     async def get(self) -> None:
         """Show it."""
-        found = folder()
-        if found is None:
-            raise web.HTTPError(404, "The terminal page was not built into this installation.")
-        text = await asyncio.to_thread((found / _PAGE).read_text, "utf-8")
+        try:
+            text = await asyncio.to_thread(page_file(_PAGE).read_text, "utf-8")
+        except FileNotFoundError:
+            raise web.HTTPError(404, "The terminal page was not built into this installation.") from None
         facts = {
             "baseUrl": self.base_url,
             "hubPath": place_of(self.base_url, os.environ).hub_path,
@@ -102,35 +83,6 @@ class Page(JupyterHandler):
         self.set_header("Referrer-Policy", "same-origin")
         self.set_header("X-Content-Type-Options", "nosniff")
         self.finish(with_facts(text, facts))
-
-
-class Assets(web.StaticFileHandler):
-    """Its scripts and styles. They are the same for everybody and hold nothing of anybody."""
-
-    async def get(self, path: str, include_body: bool = True) -> None:
-        """Send one, compressed if the browser takes that."""
-        self.set_header("Vary", "Accept-Encoding")
-        takes = self.request.headers.get("Accept-Encoding", "")
-        if re.search(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", takes):
-            compressed = path + _GZ
-            root = Path(self.root)
-            if (root / compressed).is_file():
-                self.set_header("Content-Encoding", "gzip")
-                path = compressed
-        await super().get(path, include_body)
-
-    def get_content_type(self) -> str:
-        """Not as this machine's list of types says: a browser runs no script of a wrong type."""
-        return _TYPES[Path(str(self.absolute_path).removesuffix(_GZ)).suffix]
-
-    def set_extra_headers(self, path: str) -> None:
-        """Keep it: another content has another name."""
-        self.set_header("Cache-Control", f"public, max-age={_YEAR}, immutable")
-        self.set_header("X-Content-Type-Options", "nosniff")
-
-    def compute_etag(self) -> str | None:
-        """The name says it."""
-        return None
 
 
 class Layout(SessionsHandler):
@@ -178,19 +130,16 @@ class Layout(SessionsHandler):
 
 
 def _layout_path() -> Path:
-    state = os.environ.get("PTH_STATE_DIR")
-    place = Path(state) if state else Path.home() / ".persistent-terminal-hub"
-    return place / LAYOUT_FILE
+    runtime = Path(os.environ.get("PTH_RUNTIME_DIR") or Path.home())
+    return state_directory(runtime, alone=False) / LAYOUT_FILE
 
 
 def handlers(base_url: str) -> list[tuple[Any, ...]]:
     """Routes under the server's base URL."""
     root = url_path_join(base_url, "/persistent-terminals")
-    routes: list[tuple[Any, ...]] = [
+    return [
         (root + "/", Page),
         (root, web.RedirectHandler, {"url": root + "/", "permanent": False}),
         (root + "/api/layout", Layout),
+        (rf"{root}/assets/({ASSET})", Assets, {"path": str(assets_dir())}),
     ]
-    if (found := folder()) is not None:
-        routes.append((rf"{root}/assets/({_ASSET})", Assets, {"path": str(found / "assets")}))
-    return routes

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from persistent_terminal_hub import policy
+from persistent_terminal_hub.json_values import amount
 from persistent_terminal_hub.policy import Rules, SessionFacts, WorkspaceFacts
 
 from .keeper_lock import RulesClock
@@ -21,10 +22,7 @@ TTL, MAX_AGE, EXTENDED, WARNED = "ttl", "max_age", "extended", "warned"
 
 def number_in(meta: Mapping[str, Any], name: str) -> float | None:
     """A number of seconds that somebody put there; nonsense is nothing."""
-    value = meta.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if math.isfinite(value) and value >= 0 else None
+    return amount(meta.get(name))
 
 
 def moments_in(meta: Mapping[str, Any]) -> dict[str, float]:

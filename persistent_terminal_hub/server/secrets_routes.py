@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import re
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.utils import url_path_join
 from pydantic import Field, field_validator
 
-from persistent_terminal_hub.bodies import Body
+from persistent_terminal_hub.bodies import Body, check_env_names
 from persistent_terminal_hub.secret_names import MAX_NAME, MAX_SECRETS, MAX_VALUE
 
 from .errors import SessionError
@@ -29,7 +28,7 @@ from .session_secrets import SessionSecrets, directories_in_use, life_of_workspa
 
 #: Seconds.
 NEW_SECONDS = 5.0
-_VARIABLE = re.compile(r"(?!PTH_|JUPYTERHUB_|LD_)[A-Za-z_][A-Za-z0-9_]{0,127}")
+_OURS = ("PTH_", "JUPYTERHUB_", "LD_")
 
 
 class Delivery(Body):
@@ -44,8 +43,9 @@ class Delivery(Body):
     @field_validator("env")
     @classmethod
     def _variables(cls, value: dict[str, str]) -> dict[str, str]:
-        if not all(_VARIABLE.fullmatch(name) for name in value):
-            raise ValueError("A name in env is not one of an environment variable.")
+        check_env_names(value)
+        if any(name.startswith(_OURS) for name in value):
+            raise ValueError("A name in env is one that the workspace itself uses.")
         return value
 
 

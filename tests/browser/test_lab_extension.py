@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -14,21 +13,13 @@ from playwright.sync_api import Browser, Request, sync_playwright
 from tests.browser.lab import FLAGS, TABLET
 from tests.browser.workspace_lab import COVERED, DIALOG, Owner, lab_workspace, listed
 from tests.conftest import CHROMIUM
-from tests.integration.lock_fixtures import Hub, LockedWorkspace
+from tests.integration.lock_fixtures import Hub, LockedWorkspace, stand_in_hub  # noqa: F401 - a fixture
 from tests.support.stack import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 SHOTS = os.environ.get("PTH_TEST_SHOTS", "")
 COUNT = "i=0; while true; do i=$((i+1)); echo count-$i; sleep 0.05; done"
 SECRET = "secret_of_ann"
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[Hub]:
-    hub = Hub()
-    yield hub
-    with contextlib.suppress(OSError):
-        hub.stop()
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Plain processes for speed; the lock is the same code."""
     rules = [
         {"users": ["ida"], "idleLockMinutes": IDLE_SECONDS / 60},
-        {"users": ["wanda"], "ttlSeconds": 70, "warnSeconds": 65},  # warned after half of it
+        {"users": ["wanda"], "ttlSeconds": 50, "warnSeconds": 45},  # warned after half of it
     ]
     installation = Stack(tmp_path_factory.mktemp("stack"), backend="process", settings={"rules": rules})
     installation.start()
@@ -39,6 +39,52 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def browser(stack: Stack) -> Iterator[Browser]:
     with chromium(stack) as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def ida(stack: Stack, browser: Browser) -> tuple[Owner, int]:
+    """At work, and then nobody touches anything: her clock runs while another test waits for its own."""
+    ida = Owner(browser, stack, "ida")
+    ida.login()
+    ida.begin_work()
+    return ida, ida.counted()[-1]
+
+
+def test_an_end_is_announced_in_the_title_and_nothing_is_typed(
+    stack: Stack, browser: Browser, ida: tuple[Owner, int]
+) -> None:
+    wanda = Owner(browser, stack, "wanda")
+    wanda.login()
+    wanda.open_lab()
+    wanda.execute("terminal:create-new")
+    wanda.wait_terminal()
+    wanda.type("stty -echo; echo begin; od -c; echo end\n")
+    wanda.wait_text(r"^begin$")
+    shown = wanda.lines()
+    title = "() => jupyterapp.shell.currentWidget.title.label"
+    wanda.page.wait_for_function(f"() => /ends in/.test(({title})())", timeout=90_000)
+    wanda.screenshot("lock-loop-warned")
+    assert wanda.lines() == shown
+    # What the program got as input: what is typed now, and nothing before it.
+    wanda.type("mine\n")
+    wanda.page.keyboard.press("Control+d")
+    wanda.wait_text(r"^end$")
+    read = re.findall(r"^0000000 +(.*)$", "\n".join(wanda.lines()), re.M)
+    assert read == [r"m   i   n   e  \n"]
+    wanda.leave()
+
+
+def test_idle_locks_by_itself_and_goes_on(ida: tuple[Owner, int]) -> None:
+    owner, before = ida
+    # Its tab is open and its terminal prints all the time: that is no presence.
+    owner.wait_locked(IDLE_SECONDS + 20)
+    owner.is_covered()
+    assert re.search(r"No keyboard, pointer or touch for \d+", owner.page.inner_text("body"))
+    owner.page.goto(owner.base + "lab")
+    owner.log_in_again()
+    owner.is_back()
+    owner.finds_all_as_it_was(before)
+    owner.leave()
 
 
 def test_lock_now_and_back_in_with_the_password(stack: Stack, browser: Browser) -> None:
@@ -119,41 +165,3 @@ def test_the_back_button_after_unlocking_breaks_nothing(stack: Stack, browser: B
     ada.page.goto(ada.base + "lab")
     ada.is_back()
     ada.leave()
-
-
-def test_idle_locks_by_itself_and_goes_on(stack: Stack, browser: Browser) -> None:
-    ida = Owner(browser, stack, "ida")
-    ida.login()
-    ida.begin_work()
-    before = ida.counted()[-1]
-    # Its tab is open and its terminal prints all the time: that is no presence.
-    ida.wait_locked(IDLE_SECONDS + 20)
-    ida.is_covered()
-    assert re.search(r"No keyboard, pointer or touch for \d+", ida.page.inner_text("body"))
-    ida.page.goto(ida.base + "lab")
-    ida.log_in_again()
-    ida.is_back()
-    ida.finds_all_as_it_was(before)
-    ida.leave()
-
-
-def test_an_end_is_announced_in_the_title_and_nothing_is_typed(stack: Stack, browser: Browser) -> None:
-    wanda = Owner(browser, stack, "wanda")
-    wanda.login()
-    wanda.open_lab()
-    wanda.execute("terminal:create-new")
-    wanda.wait_terminal()
-    wanda.type("stty -echo; echo begin; od -c; echo end\n")
-    wanda.wait_text(r"^begin$")
-    shown = wanda.lines()
-    title = "() => jupyterapp.shell.currentWidget.title.label"
-    wanda.page.wait_for_function(f"() => /ends in/.test(({title})())", timeout=90_000)
-    wanda.screenshot("lock-loop-warned")
-    assert wanda.lines() == shown
-    # What the program got as input: what is typed now, and nothing before it.
-    wanda.type("mine\n")
-    wanda.page.keyboard.press("Control+d")
-    wanda.wait_text(r"^end$")
-    read = re.findall(r"^0000000 +(.*)$", "\n".join(wanda.lines()), re.M)
-    assert read == [r"m   i   n   e  \n"]
-    wanda.leave()

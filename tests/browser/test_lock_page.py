@@ -13,19 +13,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.lab import DESKTOP, FLAGS, TABLET
 from tests.conftest import CHROMIUM
-from tests.integration.lock_fixtures import Hub, LockedWorkspace
+from tests.integration.lock_fixtures import Hub, LockedWorkspace, stand_in_hub  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.browser
 SHOTS = os.environ.get("PTH_TEST_SHOTS", "")
 NOTICE = "Workspaces are plain processes here, not isolated from each other."
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[Hub]:
-    hub = Hub()
-    yield hub
-    with contextlib.suppress(OSError):
-        hub.stop()
 
 
 @pytest.fixture(scope="module")

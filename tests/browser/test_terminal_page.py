@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import time
@@ -16,21 +15,13 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.browser.lab import DESKTOP, FLAGS, TABLET
 from tests.conftest import CHROMIUM
-from tests.integration.lock_fixtures import HTML, Hub, LockedWorkspace
+from tests.integration.lock_fixtures import HTML, Hub, LockedWorkspace, stand_in_hub  # noqa: F401 - a fixture
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 SHOTS = os.environ.get("PTH_TEST_SHOTS", "")
 BUILT = Path(__file__).resolve().parents[2] / "share" / "persistent-terminal-hub" / "pages" / "terminal.html"
 LIVE = ".status .line[data-condition=live]"
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[Hub]:
-    hub = Hub()
-    yield hub
-    with contextlib.suppress(OSError):
-        hub.stop()
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from persistent_terminal_hub.tokens import Purpose, SigningKey, issue, jwks
@@ -144,6 +147,15 @@ class Hub:
     def steer(self, *actions: str) -> dict[str, str]:
         token = self.token(Purpose.STEER, subject="culler", claims={"actions": list(actions)})
         return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture(scope="module", name="hub")
+def stand_in_hub() -> Iterator[Hub]:
+    """`hub`: one that a test may stop and start again."""
+    hub = Hub()
+    yield hub
+    with contextlib.suppress(OSError):
+        hub.stop()
 
 
 class LockedWorkspace(Workspace):

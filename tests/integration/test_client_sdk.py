@@ -41,6 +41,24 @@ async def test_create_type_wait_rename_and_exit(workspace: Workspace) -> None:
         await workspace.attach("nobody")
 
 
+async def test_what_a_session_printed(workspace: Workspace) -> None:
+    said = "printf 'one\\033[31m two\\033[m\\r\\n%s' zwei; sleep 0.3; printf '\\rthree\\n'"
+    await workspace.create("printing", argv=["sh", "-c", said + "; read go; seq 100000; exit 5"])
+    async with await workspace.attach("printing") as session:
+        await session.wait_for("three", 10)
+        running = await workspace.output("printing")
+        assert running.data.startswith(b"one\x1b[31m two") and running.data.endswith(b"\rthree\r\n")
+        assert (running.start, running.stop) == (0, session.offset)
+        assert await workspace.output_text("printing") == "one two\nthree\n"
+        await session.send("go\n")
+        await session.wait_exit(10)
+    ended = await workspace.output("printing")
+    assert ended.data.endswith(b"100000\r\n") and len(ended.data) > 600_000
+    assert (await workspace.output_text("printing")).endswith("\n99999\n100000\n")
+    with pytest.raises(errors.NoSuchSession):
+        await workspace.output("nobody")
+
+
 async def test_a_wrong_token(stack: Stack) -> None:
     async with Workspace(stack.url, "wrong") as workspace:
         with pytest.raises((errors.NotYours, errors.SignInAgain)):

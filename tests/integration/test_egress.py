@@ -43,10 +43,14 @@ API = (HUB, 8081)
 
 
 def start(site: FilteredSite, user: str, **options: object) -> None:
+    begin(site, user, **options)
+    wait_for(f"{user}'s workspace", lambda: site.ready(user))
+
+
+def begin(site: FilteredSite, user: str, **options: object) -> None:
     site.api("POST", f"/users/{user}")
     answer = site.api("POST", f"/users/{user}/server", **options)
     assert answer.status_code in (201, 202), answer.text
-    wait_for(f"{user}'s workspace", lambda: site.ready(user))
 
 
 def state(site: FilteredSite, user: str) -> dict[str, object]:
@@ -79,9 +83,10 @@ def test_internet_none_and_list(filtered_site: FilteredSite) -> None:
         site.hub.send_signal(signal.SIGCONT)
     wait_for("the hub's word", lambda: state(site, "ann").get("egress") == "internet")
     assert site.reaches("ann", API, (PUBLIC, 80), (METADATA, 80), (SITE, 9000)) == [True, True, False, False]
-    start(site, "bob")
-    start(site, "cara", egress="none")
-    start(site, "dan", egress="list")
+    begin(site, "bob")
+    begin(site, "cara", egress="none")
+    begin(site, "dan", egress="list")
+    wait_for("their workspaces", lambda: all(site.ready(user) for user in ("bob", "cara", "dan")))
     targets = [(PUBLIC, 80), (OTHER_PUBLIC, 80), (PRIVATE, 443), (RESOLVER, 53, "udp"), (RESOLVER, 443)]
     assert site.reaches("bob", *targets) == [True, True, False, True, False]
     assert site.reaches("cara", *targets) == [False, False, False, False, False]

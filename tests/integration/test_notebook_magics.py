@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
+from persistent_terminal_hub.cli import main
 from tests.integration.client_fixtures import Stack
 from tests.integration.keeper_fixtures import until
 
@@ -59,6 +61,13 @@ def test_a_cell_runs_in_a_session_and_its_end_is_shown(say: Say, tmp_path: Path)
     assert "train" in say("") and "dormant" in say("")
     say("train", "seq 100; exit 4")
     until(lambda: "ended with exit code 4" in say(""))
+    # What has ended can be read, here and by the command line.
+    assert "\n99\n100\n" in say("--tail train")
+    done = CliRunner().invoke(main, ["sessions", "output", "train", "-n", "3"])
+    assert done.exit_code == 0 and "\n100\n" in done.stdout and done.stdout.count("\n") == 3
+    raw = CliRunner().invoke(main, ["sessions", "output", "train", "--raw"])
+    assert b"\r\n99\r\n100\r\n" in raw.stdout_bytes
+    assert CliRunner().invoke(main, ["sessions", "output", "nobody"]).exit_code == 3
 
 
 def test_nothing_is_typed_into_a_program_that_runs(say: Say, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from .lock_fixtures import BASE, Hub, LockedWorkspace
-from .test_rules_in_workspace import API, LONG, Ruled, hub, ruled, started  # noqa: F401 - fixtures
+from .lock_fixtures import BASE, Hub, LockedWorkspace, stand_in_hub  # noqa: F401 - a fixture
+from .test_rules_in_workspace import API, LONG, Ruled, ruled, started  # noqa: F401 - fixtures
 from .test_server_extension import wait_for
 
 # Loaded by every Python of the workspace: its wall clock is off by what the file says, no other clock is.
@@ -69,7 +69,7 @@ class Jumping(Ruled):
 @pytest.fixture(scope="module")
 def jumping(
     tmp_path_factory: pytest.TempPathFactory,
-    hub: Hub,  # noqa: F811
+    hub: Hub,
 ) -> Iterator[Jumping]:
     home = tmp_path_factory.mktemp("home")
     shift = home / "shift"

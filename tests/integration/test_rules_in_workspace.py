@@ -23,20 +23,12 @@ from persistent_terminal_hub.protocol.codes import SUBPROTOCOL
 from persistent_terminal_hub.rules_file import rules_hash
 from tests.support.waiting import wait_for
 
-from .lock_fixtures import BASE, OWNER, Hub, LockedWorkspace
+from .lock_fixtures import BASE, OWNER, Hub, LockedWorkspace, stand_in_hub  # noqa: F401 - a fixture
 from .test_server_extension import REPO
 
 API = BASE + "persistent-terminals/api"
 BOB = {"Authorization": "token bob-token"}
 LONG = {"idle_lock": 1000.0, "ttl": 1000.0, "warn_before": 2.0}
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[Hub]:
-    hub = Hub()
-    yield hub
-    with contextlib.suppress(OSError):
-        hub.stop()
 
 
 class Ruled:

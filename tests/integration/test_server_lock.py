@@ -30,7 +30,7 @@ from persistent_terminal_hub.server.singleuser import PersistentSingleUser
 from persistent_terminal_hub.tokens import Purpose, SigningKey
 from tests.support.waiting import free_port, wait_for
 
-from .lock_fixtures import BASE, HTML, OWNER, Hub, LockedWorkspace
+from .lock_fixtures import BASE, HTML, OWNER, Hub, LockedWorkspace, stand_in_hub  # noqa: F401 - a fixture
 from .test_server_extension import server_env
 
 re_parser: Any = __import__("re")._parser
@@ -40,14 +40,6 @@ LOCK_HEADERS = {
 }  # fmt: skip
 BEARER = {"Authorization": "Bearer oauth-token"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"]
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[Hub]:
-    hub = Hub()
-    yield hub
-    with contextlib.suppress(OSError):
-        hub.stop()
 
 
 @pytest.fixture(scope="module")
@@ -561,28 +553,33 @@ def start_alone(home: Path, hub: Hub, **env: str) -> tuple[subprocess.Popen[byte
     return process, f"http://127.0.0.1:{port}{BASE}"
 
 
-def test_without_its_keeper_a_server_stays_shut(tmp_path: Path, hub: Hub) -> None:
-    process, url = start_alone(tmp_path, hub)
-    try:
-        wait_for(lambda: answers(url + "persistent-terminals/api/status"), 60, "the server listens")
-        assert requests.get(url + "persistent-terminals/api/status", timeout=10).json()["locked"] is True
+@pytest.fixture(scope="module", autouse=True)
+def keeperless(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Iterator[str]:
+    """A server without its keeper. It is patient before it says what is missing: meanwhile other tests run."""
+    process, url = start_alone(tmp_path_factory.mktemp("keeperless"), hub)
+    yield url
+    process.terminate()
+    process.wait(20)
 
-        def refusal() -> str:
-            shut = requests.get(url + "api/contents", headers=OWNER, timeout=20)
-            assert shut.status_code == 503
-            return str(shut.json()["message"])
 
-        # At first it says that it is starting.
-        wait_for(lambda: "keeper does not answer" in refusal(), 60, "it says what is missing")
-        page = requests.get(url + "lab", headers=HTML, timeout=20)
-        assert page.status_code == 503 and "stays closed" in page.text
-        unlock = requests.post(
-            url + "persistent-terminals/unlock", data={"token": hub.token()}, headers=HTML, timeout=40
-        )
-        assert unlock.status_code == 403 and "cannot be opened now" in unlock.text
-    finally:
-        process.terminate()
-        process.wait(20)
+def test_without_its_keeper_a_server_stays_shut(keeperless: str, hub: Hub) -> None:
+    url = keeperless
+    wait_for(lambda: answers(url + "persistent-terminals/api/status"), 60, "the server listens")
+    assert requests.get(url + "persistent-terminals/api/status", timeout=10).json()["locked"] is True
+
+    def refusal() -> str:
+        shut = requests.get(url + "api/contents", headers=OWNER, timeout=20)
+        assert shut.status_code == 503
+        return str(shut.json()["message"])
+
+    # At first it says that it is starting.
+    wait_for(lambda: "keeper does not answer" in refusal(), 60, "it says what is missing")
+    page = requests.get(url + "lab", headers=HTML, timeout=20)
+    assert page.status_code == 503 and "stays closed" in page.text
+    unlock = requests.post(
+        url + "persistent-terminals/unlock", data={"token": hub.token()}, headers=HTML, timeout=40
+    )
+    assert unlock.status_code == 403 and "cannot be opened now" in unlock.text
 
 
 def answers(url: str) -> bool:

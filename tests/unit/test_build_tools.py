@@ -74,6 +74,18 @@ def test_a_failed_step_runs_again(checkout: Path) -> None:
     assert not stamp.exists()
 
 
+def test_steps_that_must_be_alone_wait_for_each_other(checkout: Path) -> None:
+    """Of two that begin at the same time one runs after the other."""
+    script = "echo begins >> log; sleep 0.2; echo ends >> log"
+    command = [sys.executable, str(IMAGES / "once.py")]
+    doing = [
+        subprocess.Popen([*command, f"stamps/{name}", "--alone", "pip", "--", "sh", "-c", script])
+        for name in ("a", "b")
+    ]
+    assert [process.wait(20) for process in doing] == [0, 0]
+    assert (checkout / "log").read_text().split() == ["begins", "ends"] * 2
+
+
 def test_fingerprint_keeps_neighbours_apart(tmp_path: Path) -> None:
     """Two values do not hash like one."""
     assert fingerprint([], ["ab", "c"]) != fingerprint([], ["a", "bc"])

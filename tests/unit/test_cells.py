@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persistent_terminal_hub.client import cells
+from persistent_terminal_hub.client.notebook import cells_directory
+from persistent_terminal_hub.keeper.lock_operations import state_directory
 
 
 @pytest.mark.parametrize(
@@ -58,3 +60,14 @@ def test_the_oldest_files_go(tmp_path: Path) -> None:
 )
 def test_the_last_lines(text: str, count: int, shown: str) -> None:
     assert cells.last_lines(text, count) == shown
+
+
+@pytest.mark.parametrize("told", ["/volume/state", "", None])
+def test_texts_are_kept_where_the_keeper_keeps_its_own(
+    told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PTH_STATE_DIR", raising=False)
+    if told is not None:
+        monkeypatch.setenv("PTH_STATE_DIR", told)
+    assert cells_directory() == state_directory(tmp_path / "run", alone=False) / "cells"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+from pathlib import Path
 
 import pytest
 
+from persistent_terminal_hub.client.cells import keep
 from persistent_terminal_hub.repeating import Repeating
 
 
@@ -34,6 +37,23 @@ async def test_a_failed_round_ends_nothing(caplog: pytest.LogCaptureFixture) -> 
     count = len(rounds)
     await asyncio.sleep(0.05)
     assert len(rounds) == count
+
+
+async def test_it_is_said_where_our_code_was(caplog: pytest.LogCaptureFixture) -> None:
+    done = asyncio.Event()
+
+    async def work() -> None:
+        done.set()
+        keep("hunter2", "name", Path("/proc/nothing/here"))
+
+    repeating = Repeating("The work", work, lambda: 3600)
+    repeating.start()
+    await asyncio.wait_for(done.wait(), 10)
+    await repeating.close()
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert re.fullmatch(
+        r"The work failed \(FileNotFoundError, \w+\.py line \d+, cells\.py line \d+\)\.", said
+    )
 
 
 async def test_it_can_be_woken() -> None:
