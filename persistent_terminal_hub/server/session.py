@@ -303,6 +303,10 @@ class PersistentPty(PtyWithClients):
             asyncio.get_running_loop().call_soon(self._work)
 
 
+#: What the keeper keeps with a session that an administrator ended: a clause, as `olga ended it: too large`.
+ENDED_BY = "ended_by"
+
+
 def session_model(info: Info, state: str, bytes_out: int, life: dict[str, Any]) -> dict[str, Any]:
     """A session as the API shows it."""
     return {
@@ -337,7 +341,11 @@ def exit_model(info: Info) -> dict[str, Any] | None:
             name = signal.Signals(number).name
         except ValueError:
             name = f"SIG{number}"
-    return {"code": info.exit["code"], "signal": name, "reason": None if reason == "exited" else reason}
+    model = {"code": info.exit["code"], "signal": name, "reason": None if reason == "exited" else reason}
+    message = info.meta.get(ENDED_BY)
+    if reason == "terminated" and isinstance(message, str):
+        model["message"] = message
+    return model
 
 
 class StockProcess:

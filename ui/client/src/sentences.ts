@@ -70,7 +70,11 @@ export function exitText(exit: {
   readonly code?: Exit['code'] | null;
   readonly signal?: number | string | null;
   readonly reason?: string | null;
+  readonly message?: string | null;
 }): string {
+  if (exit.message) {
+    return exit.message; // an administrator's: who ended it, and why
+  }
   if (typeof exit.reason === 'string' && exit.reason !== '') {
     return REASONS.get(exit.reason) ?? exit.reason;
   }
