@@ -2,7 +2,7 @@
 # .cache of this checkout. A step runs again only when its inputs changed (images/once.py).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint docs image wheel ui ui-packages clean venv requirements emulator install install-test proxy test-tools serve-ready image-parts test-ready
+.PHONY: help run test bench screenshots lint docs image wheel ui ui-packages clean venv requirements emulator install install-test proxy test-tools serve-ready image-parts test-ready
 .SUFFIXES:
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
@@ -41,7 +41,7 @@ export npm_config_update_notifier := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: serve-ready ## install everything, then serve (ARGS="--config FILE")
 	@exec $(BIN)/persistent-terminal-hub serve $(ARGS)
@@ -54,6 +54,10 @@ test: test-ready ## install everything, then run all tests (ARGS="-k NAME")
 bench: install install-test proxy ## measure against the peers, under six minutes (ARGS="--quick", "--only bulk")
 	@exec env PTH_TEST_PROXY_BIN=$(CURDIR)/$(VENV)/lib/pth-node/node_modules/.bin/configurable-http-proxy \
 	    $(BIN)/python -m tests.benchmarks.bench $(ARGS)
+
+screenshots: test-ready ## picture every page and state into .cache/screenshots (ARGS="--docs", "--only panel")
+	@exec env PTH_TEST_PROXY_BIN=$(CURDIR)/$(VENV)/lib/pth-node/node_modules/.bin/configurable-http-proxy \
+	    $(BIN)/python -m tests.screenshots $(ARGS)
 
 lint: install-test ui ## ruff, mypy, the walls between rooms, eslint, file lengths
 	$(BIN)/ruff check .

@@ -73,6 +73,9 @@ class ServerSettings(Section):
     public_url: str = Field(
         "", description="Address people type, as https://hub.example.org; empty: from host, port and TLS."
     )
+    subdomains: bool = Field(
+        False, description="A host for each user below `publicUrl`'s; needs a wildcard name and certificate."
+    )
     tls: TlsSettings | None = Field(None, description="Certificate and key; none means plain HTTP.")
     hub_port: Port = Field(8081, description="Port of the hub's own API, for the proxy and the workspaces.")
     proxy_api_port: Port = Field(8001, description="Port of the proxy's API, on loopback.")

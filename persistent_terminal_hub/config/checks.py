@@ -126,6 +126,8 @@ def _issuer_problems(settings: Settings) -> Iterator[str]:
 
 def _public_url_problems(settings: Settings) -> Iterator[str]:
     url = settings.server.public_url
+    if not url and settings.server.subdomains:
+        yield "server.subdomains needs server.publicUrl: users get hosts below its host."
     if not url or is_placeholder(url):
         return
     try:
@@ -137,8 +139,18 @@ def _public_url_problems(settings: Settings) -> Iterator[str]:
         plain = False
     if not plain or parts.username or parts.password or parts.query or parts.fragment:
         yield "server.publicUrl must be an address such as https://hub.example.org, and nothing after it."
+    elif settings.server.subdomains and _is_address(parts.hostname or ""):
+        yield "server.subdomains needs a host name in server.publicUrl: an IP address has no hosts below it."
     elif parts.path.strip("/") not in ("", settings.server.base_url.strip("/")):
         yield "server.publicUrl must not have a path of its own; server.baseUrl says the path."
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _url_problem(url: str) -> str | None:

@@ -12,12 +12,13 @@ from persistent_terminal_hub.control.workspaces import Row as Workspace
 #: Sessions and characters of a name that are shown of one workspace.
 MOST_SESSIONS = 500
 MOST_NAME = 255
+MOST_ASKED = 500
 #: A last presence that is newer by less is no news.
 PRESENCE_SLACK = 30.0
 
 #: What only a running workspace can say.
 SILENT: dict[str, Any] = {
-    "answers": None, "silentSince": None, "locked": None, "presence": None, "kernelBusy": False,
+    "answers": None, "silentSince": None, "locked": None, "asked": "", "presence": None, "kernelBusy": False,
     "sessions": [],
 }  # fmt: skip
 
@@ -61,6 +62,7 @@ def answered(row: Row, facts: object, now: float) -> Row:
         "answers": True,
         "silentSince": None,
         "locked": locked,
+        "asked": _text(said.get("unlock_asked"), MOST_ASKED) if locked else "",
         "presence": steady(row.get("presence"), presence, PRESENCE_SLACK),
         "kernelBusy": said.get("busy") is True,
         "sessions": sessions,
@@ -95,6 +97,10 @@ def _session(entry: Mapping[str, Any], before: Mapping[str, Any] | None, locked:
         "busySince": steady(old.get("busySince"), now - _seconds(entry.get("busy_for"))) if busy else None,
         "memory": coarse(_seconds(entry.get("memory"))),
     }
+
+
+def _text(value: object, most: int) -> str:
+    return value[:most] if isinstance(value, str) else ""
 
 
 def _seconds(value: object) -> float:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, field_validator
 
@@ -302,14 +302,17 @@ class SessionHandler(SessionsBase):
             return
         # As the hub, so that a lock is no obstacle; whoever looks at the session is told first by whom.
         link, actor = self.control.workspaces, self.caller.name
-        why = f"{actor} ended this session" + (f": {message}" if message else ".")
+        said = f": {message}" if message else ""
+        why = f"{actor} ended this session{said or '.'}"
         notice = {"code": "administrator", "seconds": 0, "session": session, "reason": why}
         with contextlib.suppress(ApiError):
             await link.ask(
                 row.owner, row.name, "POST", "warn", "warn", actor=actor, body=notice, seconds=SECONDS
             )
         try:
-            path = f"sessions/{session}?reason=terminated"
+            # The notice is gone in a moment; this stays with what is left of the session.
+            clause = quote(f"{actor} ended it{said}", safe="")
+            path = f"sessions/{session}?reason=terminated&message={clause}"
             await link.ask(row.owner, row.name, "DELETE", path, "end", actor=actor)
         except ApiError as error:
             # It has ended: forgetting it is for who may open the workspace.

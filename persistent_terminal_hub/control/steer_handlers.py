@@ -20,6 +20,7 @@ from persistent_terminal_hub.control.workspaces import Row
 
 #: What a person's words are announced as.
 CODE = "administrator"
+UNLOCK_REQUEST = "unlock_request"
 #: Seconds by which a session's end may be put off at once: a month.
 MOST_SECONDS = 31 * 86400.0
 
@@ -51,6 +52,14 @@ class WarnBody(Body):
         return _line(value)
 
 
+class AskBody(Body):
+    """Why, for its owner to read."""
+
+    message: str = Field("", max_length=300)
+
+    _clean = field_validator("message")(_line)
+
+
 class ExtendBody(Body):
     """How much later it is to end."""
 
@@ -68,6 +77,12 @@ class Warned(Reply):
     """The owner was told: in every page and client that is open now."""
 
     warned: bool
+
+
+class Asked(Reply):
+    """Its owner reads it on every page of the workspace, and on the home page, until it is opened."""
+
+    asked: bool
 
 
 class Extended(Reply):
@@ -131,6 +146,28 @@ class WarnHandler(SteerHandler):
         return Answer(200, Warned(warned=True))
 
 
+class UnlockRequestHandler(SteerHandler):
+    """A request to its owner. Nobody else can open a workspace, whatever their rights."""
+
+    @documented(body=AskBody, answers={200: Asked}, refuses=(409,), idempotent=True)
+    async def post(self, key: str) -> None:
+        """Ask its owner to log in again; 409 when it is open."""
+        body = self.body(AskBody)
+        row, _ = await self.found(key, Action.STEER)
+        place, actor = f"{row.owner}/{row.name}", self.caller.name
+
+        async def work(_claim: object) -> Answer:
+            why = f": {body.message}" if body.message else ""
+            text = f"{actor} asks you to log in again and unlock it{why}"
+            text += "" if text[-1] in ".!?…" else "."
+            wish = {"code": UNLOCK_REQUEST, "seconds": 0, "session": None, "reason": text}
+            await self.steered(row, "warn", "warn", wish)
+            await self.audit("unlock.request", place, reason=body.message)
+            return Answer(200, Asked(asked=True))
+
+        await self.once(work)
+
+
 class WarnSessionHandler(WarnHandler):
     """Words to who looks at one session."""
 
@@ -166,6 +203,7 @@ def routes() -> list[tuple[Any, ...]]:
     return [
         (r"api/workspaces/([^/]+)/lock", LockHandler),
         (r"api/workspaces/([^/]+)/warn", WarnHandler),
+        (r"api/workspaces/([^/]+)/unlock-request", UnlockRequestHandler),
         (r"api/sessions/([^/]+)/warn", WarnSessionHandler),
         (r"api/sessions/([^/]+)/extend", ExtendHandler),
     ]

@@ -18,6 +18,7 @@ from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, Endpoints
 from persistent_terminal_hub.hub.preflight import has_address
 from persistent_terminal_hub.hub.request_records import recording
 from persistent_terminal_hub.hub.service_api import CULL_SCOPE, CUSTOM_SCOPES
+from persistent_terminal_hub.hub.subdomains import host_of, hub_origin
 from persistent_terminal_hub.hub.subnets import gateway_of, hub_subnet
 from persistent_terminal_hub.hub.user_names import protect_user_names
 from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
@@ -112,6 +113,9 @@ def workspace_environment(settings: Settings, notice: str) -> dict[str, str]:
 def _hub(c: Any, settings: Settings, data: DataDir, backend: backends.Backend) -> None:
     notice = backends.NOT_ISOLATED if backend == "process" else ""
     c.JupyterHub.bind_url = public_bind_url(settings)
+    if settings.server.subdomains:
+        c.JupyterHub.subdomain_host = hub_origin(settings)
+        c.JupyterHub.subdomain_hook = host_of
     c.JupyterHub.hub_ip = hub_host(settings, backend)
     c.JupyterHub.hub_port = settings.server.hub_port
     c.JupyterHub.db_url = f"sqlite:///{data.database}"

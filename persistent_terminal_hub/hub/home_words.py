@@ -24,6 +24,8 @@ SHOWN = 4
 #: Ends that lie closer together than this, in seconds, are told as one.
 TOGETHER = 60.0
 KIB = 1024.0
+#: Characters of what is asked of an owner.
+MOST_ASKED = 500
 #: In the foreground of a session, these wait for somebody; anything else is at work.
 SHELLS = frozenset(
     (
@@ -89,6 +91,8 @@ class Told:
     programs: Mapping[str, str] = field(default_factory=dict)
     #: Wall clock; None: open, or not told.
     locked_since: float | None = None
+    #: Who asks the owner to unlock it, as a sentence.
+    asked: str = ""
     usage: Usage = Usage()
 
 
@@ -157,6 +161,8 @@ class Card:
     state: State
     badge: str
     sentence: str
+    #: Who asks for it to be unlocked, as a sentence; empty: nobody.
+    asked: str = ""
     #: When it was locked, seconds of the wall clock.
     since: float | None = None
     #: One of: told, asking, silent, hidden (locked), none (it does not run).
@@ -207,7 +213,7 @@ def card(known: Known, told: Told | None, rules: Rules, now: float, *, asked: bo
     if facts.locked:
         since = told.locked_since
         badge = base.badge if since is None else f"Locked for {about(max(0.0, now - since))}"
-        return replace(base, known="hidden", since=since, badge=badge)
+        return replace(base, known="hidden", since=since, badge=badge, asked=told.asked)
     return replace(base, known="told", sessions=lines, expiry=expiry(facts, rules))
 
 
@@ -368,7 +374,9 @@ def told_of(model: object, taken: float) -> Told:
         for entry in top.get("sessions", [])
         if isinstance(entry, dict) and isinstance(entry.get("program"), str) and entry["program"]
     }
-    return Told(facts, programs, amount(top.get("locked_since")))
+    asked = top.get("unlock_asked")
+    asked = asked[:MOST_ASKED] if isinstance(asked, str) else ""
+    return Told(facts, programs, amount(top.get("locked_since")), asked)
 
 
 __all__ = ["BadFacts", "Card", "Known", "Told", "Usage", "card", "told_of"]

@@ -213,6 +213,7 @@ def proxy_spec(
         # Not --error-target, which is the hub: it is when the hub is away that people need a page.
         *("--error-path", str(share_dir() / "proxy-pages")),
         *("--log-level", "info" if settings.log_level == "DEBUG" else "warn"),
+        *(["--host-routing"] if server.subdomains else []),
     ]
     if server.tls:
         argv += ["--ssl-key", str(server.tls.key_file), "--ssl-cert", str(server.tls.cert_file)]

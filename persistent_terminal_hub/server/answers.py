@@ -9,7 +9,7 @@ keeper takes each once, whichever server sends it.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .sequences import MAX_HELD, SEQUENCE, csi_text, is_finished
 
@@ -28,6 +28,12 @@ _COLOURS = {b"10": b"rgb:ffff/ffff/ffff", b"11": b"rgb:0000/0000/0000", b"12": b
 _OSC_COLOUR = re.compile(rb"0*(1[0-2]);\?")
 # "Is this mode set": the terminal does not know it.
 _DECRQM = re.compile(rb"(\??)0*([0-9]{1,9})\$p")
+
+
+#: The server's own client id for answers; the number of an answer is its question's offset.
+ANSWERER: Final = "server"
+#: Questions that are asked together are not longer than this.
+ANSWER_TAIL: Final = 512
 
 
 class Answer(NamedTuple):
@@ -63,6 +69,16 @@ class Recogniser:
             if answer is not None:
                 answers.append(Answer(begin + match.end(), answer))
         return answers
+
+
+def waited_for(data: bytes, start: int) -> list[Answer]:
+    """The answers that a program waits for, by the last that it printed, from the offset `start` on.
+
+    One that printed nothing after its question waits for the answer; another has given up long ago, and would
+    take it for typing.
+    """
+    found = Recogniser(start).feed(data)
+    return found if found and found[-1].offset == start + len(data) else []
 
 
 def _answer(match: re.Match[bytes]) -> bytes | None:

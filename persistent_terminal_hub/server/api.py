@@ -19,17 +19,20 @@ from persistent_terminal_hub.keeper.client import KeeperError
 from . import attach_tokens, names
 from .attach_tokens import AttachTokens
 from .errors import SessionError, refusal
+from .lock_rules import clean_text
 from .manager import PersistentTerminalManager
 from .past_sessions import PastSession
 from .rules_clock import SETTING as RULES
 from .rules_clock import WorkspaceClock
 from .rules_wishes import check_wishes, keep_alive_seconds
-from .session import MAX_COLS, MAX_ROWS
+from .session import ENDED_BY, MAX_COLS, MAX_ROWS
 from .steering import is_steered
 
 #: Bytes of a request's body.
 MAX_BODY = 256 * 1024
 MAX_ENV = 200
+#: Characters of what an owner is told about an end.
+MAX_MESSAGE = 500
 #: Why the hub may end a session.
 END_REASONS = frozenset({"ttl", "max_age", "cpu", "memory", "terminated"})
 
@@ -240,7 +243,10 @@ class SessionItem(SessionsHandler):
         if not session.info.running:
             raise SessionError(410, "This session has ended.")
         clock: WorkspaceClock = self.settings[RULES]
+        message = clean_text(self.get_query_argument("message", ""), MAX_MESSAGE)
         try:
+            if message:
+                await clock.link.annotate(session.id, {ENDED_BY: message})
             await clock.end(session.id, reason, f"Session {session.term_name} was ended by the hub.")
         except (KeeperError, OSError) as error:
             raise refusal(error) from error

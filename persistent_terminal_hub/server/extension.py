@@ -24,6 +24,7 @@ from . import (
     execute_routes,
     hub_keys,
     lock_setup,
+    missing_page,
     names,
     output_routes,
     own_keeper,
@@ -86,7 +87,8 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
     # Without terminals there is a lock nevertheless.
     persistent = isinstance(manager, PersistentTerminalManager)
     link = manager.link if persistent else own_keeper.link_of_workspace()
-    lock_setup.set_up(serverapp, link)
+    gate = lock_setup.set_up(serverapp, link)
+    missing_page.set_up(settings, gate.place)
     if link is not None:
         rules_setup.set_up(serverapp, link, manager if persistent else None)
     if link is not None and not persistent:

@@ -54,6 +54,9 @@ class LockKeeper(Protocol):
     async def lock(self, reason: str) -> LockState:
         """Lock. Raises KeeperError, KeeperGone."""
 
+    async def ask(self, text: str) -> LockState:
+        """Show the owner a request to unlock. Raises KeeperGone when the lock is not known."""
+
     async def unlock(self, token_id: str, expires: float) -> LockState:
         """Open, once for each id. Raises KeeperError (`used`, `not_locked`), KeeperGone."""
 

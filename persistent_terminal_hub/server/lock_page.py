@@ -15,7 +15,7 @@ from .notice import STYLE as NOTICE_STYLE
 #: Seconds after which a browser without scripts looks again.
 LOOK_AGAIN: Final = 30
 
-_CSS: Final = """
+CSS: Final = """
 :root{color-scheme:light dark;--ground:#f8f9fa;--card:#fff;--text:#212529;--quiet:#565e64;--line:#dee2e6;
 --button:#256ca3;--on:#fff;--warn:#8a4b00;--ring:#256ca3}
 @media (prefers-color-scheme:dark){:root{--ground:#212529;--card:#2b3035;--text:#dee2e6;--quiet:#adb5bd;
@@ -58,7 +58,7 @@ def _hash(text: str) -> str:
 POLICY: Final = "; ".join(
     (
         "default-src 'none'",
-        f"style-src {_hash(_CSS)} 'unsafe-hashes' {_hash(NOTICE_STYLE)}",
+        f"style-src {_hash(CSS)} 'unsafe-hashes' {_hash(NOTICE_STYLE)}",
         f"script-src {_hash(_SCRIPT)}",
         "connect-src 'self'",
         "img-src data:",
@@ -107,7 +107,8 @@ def lock_page(place: Place, state: LockState, next_: str, hub: bool | None, refu
         f'<p class="warn" role="alert"><strong>{_text(refusal)}</strong> It stays locked.</p>'
         if refusal
         else "",
-        f"<p>{locked} {_text(state.sentence)}</p>",
+        f"<p>{locked} {_text(state.why)}</p>",
+        f'<p class="warn" role="note"><bdi>{_text(state.asked)}</bdi></p>' if state.asked else "",
         "<p>Your programs go on running, and what they print is kept. Nothing is shown and nothing can be "
         "typed until you log in again.</p>",
     ]
@@ -174,7 +175,7 @@ def _page(
 {refresh}
 <link rel="icon" href="data:,">
 <title>{_text(title)}</title>
-<style>{_CSS}</style>
+<style>{CSS}</style>
 </head>
 <body>
 <main>

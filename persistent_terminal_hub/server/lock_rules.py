@@ -40,6 +40,7 @@ class LockState:
     since: float | None = None
     reason: str = ""
     generation: int = 0  # counts the locks
+    asked: str = ""  # who asks for it to be opened, as a sentence
 
     @property
     def since_text(self) -> str | None:
@@ -49,17 +50,25 @@ class LockState:
         return datetime.fromtimestamp(self.since, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
     @property
-    def sentence(self) -> str:
+    def why(self) -> str:
         """Why, for whoever opens the workspace's address."""
         return REASONS.get(self.reason, self.reason)
+
+    @property
+    def sentence(self) -> str:
+        """Why it is locked, and who asks for it to be opened."""
+        return f"{self.why} {self.asked}".strip()
 
 
 def clean_reason(reason: object) -> str:
     """What somebody gave as the reason, as one line of at most MAX_REASON characters; else nothing."""
-    if not isinstance(reason, str):
-        return ""
-    shown = "".join(char if char.isprintable() else " " for char in reason)
-    return " ".join(shown.split())[:MAX_REASON]
+    return clean_text(reason, MAX_REASON) if isinstance(reason, str) else ""
+
+
+def clean_text(text: str, most: int) -> str:
+    """One line of at most `most` printable characters."""
+    shown = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(shown.split())[:most]
 
 
 def kind_of(headers: Mapping[str, str]) -> Kind:

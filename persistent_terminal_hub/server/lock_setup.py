@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tornado.httputil import HTTPServerRequest
@@ -20,6 +21,7 @@ from .lock_routes import TOKENS, LockRoutes
 from .lock_rules import ROOT, LockState, clean_reason
 from .lock_tokens import HubTokens
 from .revalidate import revalidate
+from .unlock_request import UnlockRequest
 
 
 class LinkedKeeper:
@@ -27,6 +29,7 @@ class LinkedKeeper:
 
     def __init__(self, link: KeeperLink) -> None:
         self._link = link
+        self._request = UnlockRequest(Path(link.path).parent)
 
     def follow(self, changed: Callable[[LockState | None], None]) -> None:
         """See `lock.LockKeeper`."""
@@ -46,6 +49,15 @@ class LinkedKeeper:
         await self._link.lock_now(reason)
         return self._state() or LockState(True)
 
+    async def ask(self, text: str) -> LockState:
+        """See `lock.LockKeeper`."""
+        view = self._link.lock
+        if view is None:
+            raise KeeperGone("Whether the workspace is locked is not known.")
+        if view.locked:
+            self._request.make(view.generation, text)
+        return self._state() or LockState(True)
+
     async def unlock(self, token_id: str, expires: float) -> LockState:
         """See `lock.LockKeeper`."""
         await self._link.unlock(token_id, expires)
@@ -55,7 +67,8 @@ class LinkedKeeper:
         view = self._link.lock
         if view is None:
             return None
-        return LockState(view.locked, view.since, clean_reason(view.reason), view.generation)
+        asked = self._request.of(view.generation) if view.locked else ""
+        return LockState(view.locked, view.since, clean_reason(view.reason), view.generation, asked)
 
 
 def place_of(base_url: str, environment: Mapping[str, str]) -> Place:
@@ -76,6 +89,10 @@ class NoKeeper:
         """Nothing will ever be known."""
 
     async def lock(self, reason: str) -> LockState:
+        """No."""
+        raise KeeperGone("There is no connection to the keeper.")
+
+    async def ask(self, text: str) -> LockState:
         """No."""
         raise KeeperGone("There is no connection to the keeper.")
 

@@ -25,6 +25,7 @@ from persistent_terminal_hub.keeper.lock_operations import state_directory
 
 from .api import SessionsHandler
 from .errors import SessionError
+from .lock_setup import place_of
 
 _PAGE: Final = "terminal.html"
 #: Bytes of a layout.
@@ -73,7 +74,7 @@ class Page(JupyterHandler):
             raise web.HTTPError(404, "The terminal page was not built into this installation.") from None
         facts = {
             "baseUrl": self.base_url,
-            "hubPath": os.environ.get("PTH_HUB_PUBLIC_PATH", ""),
+            "hubPath": place_of(self.base_url, os.environ).hub_path,
             "workspace": os.environ.get("PTH_WORKSPACE_ID", "").rstrip("/"),
             "xsrf": self.xsrf_token.decode(),
         }

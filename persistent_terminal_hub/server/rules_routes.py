@@ -22,12 +22,15 @@ from persistent_terminal_hub.keeper.client import KeeperError
 
 from . import api
 from .errors import SessionError, refusal
+from .lock import SETTING as GATE
+from .lock import Gate
 from .presence import SETTING as PRESENCE
 from .presence import Presence, is_owner
 from .rules_clock import SETTING, WorkspaceClock
 from .rules_facts import EXTENDED, facts_of_model
 from .rules_wishes import MOST, keep_alive_seconds, room_to_extend
 from .steering import is_steered
+from .unlock_request import CODE as UNLOCK_REQUEST
 
 Code = Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
 Seconds = Annotated[float, Field(ge=0, le=MOST)]
@@ -117,7 +120,9 @@ class Facts(RulesHandler):
         except (KeeperError, OSError) as error:
             raise refusal(error) from error
         self.set_header("Cache-Control", "no-store")
-        self.reply(self.clock.model_of(facts, since))
+        gate: Gate = self.settings[GATE]
+        asked = gate.state.asked if gate.state is not None else ""
+        self.reply({**self.clock.model_of(facts, since), "unlock_asked": asked or None})
 
 
 class Warn(RulesHandler):
@@ -132,11 +137,25 @@ class Warn(RulesHandler):
         """Note it and show it."""
         body: Announcement = self.body(Announcement)
         session = None if body.session is None else self.sessions.find(body.session).id
+        if body.code == UNLOCK_REQUEST:
+            await self._ask_to_unlock(body.reason or "An administrator asks you to log in again.")
+            return
         reason = body.reason or "This ends soon."
         try:
             await self.clock.warn(body.code, body.seconds, session, reason)
         except (KeeperError, OSError) as error:
             raise refusal(error) from error
+        self.reply({"warned": True})
+
+    async def _ask_to_unlock(self, text: str) -> None:
+        gate: Gate = self.settings[GATE]
+        if gate.keeper is None or gate.is_open:
+            raise SessionError(409, "The workspace is open: there is nothing to unlock.")
+        try:
+            gate.changed(await gate.keeper.ask(text))
+        except OSError as error:
+            raise refusal(error) from error
+        self.clock.note("unlock_asked", reason=text)
         self.reply({"warned": True})
 
 

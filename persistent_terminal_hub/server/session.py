@@ -15,7 +15,7 @@ from terminado.management import PtyWithClients
 
 from persistent_terminal_hub.lifecycle import state_of
 
-from .answers import Recogniser
+from .answers import ANSWER_TAIL, ANSWERER, Recogniser, waited_for
 from .attachments import Attachments
 from .history import PIECE, History
 from .keeper_link import Info, KeeperLink, Subscription
@@ -27,12 +27,8 @@ END_GRACE = 2.0
 INPUT_PIECE = 64 * 1024
 #: Input of one client on its way to the keeper; beyond it, the client is not read.
 INPUT_HIGH_WATER = 1024 * 1024
-#: The server's own client id for answers; the number of an answer is its question's offset.
-ANSWERER = "server"
 #: A program that goes on after a question this old has given up, and would take an answer for typing.
 ANSWER_SECONDS = 5.0
-#: Questions that are asked together are not longer than this.
-ANSWER_TAIL = 512
 
 
 def now() -> datetime:
@@ -268,11 +264,9 @@ class PersistentPty(PtyWithClients):
             return None
         if info.output_at is None or time.time() - info.output_at < ANSWER_SECONDS:
             return Recogniser(info.unattended_from)
-        # One that printed nothing after its question still waits; another has given up long ago.
         head = reader.head
         last = reader.read(max(info.unattended_from, head - ANSWER_TAIL))
-        found = Recogniser(last.start).feed(last.data)
-        return Recogniser(last.start if found and found[-1].offset == head else head)
+        return Recogniser(last.start if waited_for(last.data, last.start) else head)
 
     def _woken(self) -> None:
         head = self.subscription.reader.head
@@ -309,6 +303,10 @@ class PersistentPty(PtyWithClients):
             asyncio.get_running_loop().call_soon(self._work)
 
 
+#: What the keeper keeps with a session that an administrator ended: a clause, as `olga ended it: too large`.
+ENDED_BY = "ended_by"
+
+
 def session_model(info: Info, state: str, bytes_out: int, life: dict[str, Any]) -> dict[str, Any]:
     """A session as the API shows it."""
     return {
@@ -343,7 +341,11 @@ def exit_model(info: Info) -> dict[str, Any] | None:
             name = signal.Signals(number).name
         except ValueError:
             name = f"SIG{number}"
-    return {"code": info.exit["code"], "signal": name, "reason": None if reason == "exited" else reason}
+    model = {"code": info.exit["code"], "signal": name, "reason": None if reason == "exited" else reason}
+    message = info.meta.get(ENDED_BY)
+    if reason == "terminated" and isinstance(message, str):
+        model["message"] = message
+    return model
 
 
 class StockProcess:

@@ -16,9 +16,19 @@ from typing import Any, Final
 from persistent_terminal_hub.keeper.journal import Reader
 from persistent_terminal_hub.protocol.codes import MAX_COLS, MAX_ROWS, Code, Limits
 from persistent_terminal_hub.protocol.journal_view import JournalView, SizeRecord, decide_attach
-from persistent_terminal_hub.protocol.messages import Attach, Exit, Focus, Message, Renamed, Resize, Visible
+from persistent_terminal_hub.protocol.messages import (
+    Attach,
+    Exit,
+    Focus,
+    Message,
+    Renamed,
+    Resize,
+    Skipped,
+    Visible,
+)
 from persistent_terminal_hub.protocol.server_stream import DEFAULT_LIMITS
 
+from .answers import ANSWER_TAIL, ANSWERER, waited_for
 from .attachments import Attachments
 from .keeper_link import Change, Info, KeeperError, KeeperLink, Subscription
 from .stream_client import StreamClient, Transport
@@ -131,6 +141,15 @@ class SessionRoom:
         self._link.input(self.session, client.name, seq, data, client.taken)
         if client.of_owner:  # after the key is on its way
             self._streams.typed(data)
+
+    def skipped(self, client: StreamClient, skipped: Skipped) -> None:
+        """A question among these bytes would be answered by nobody, and its program wait for ever."""
+        reader, stop = self.reader, skipped.stop
+        if self.attachments.responder != client.name or reader.head != stop:
+            return
+        last = reader.read(max(skipped.start, stop - ANSWER_TAIL), ANSWER_TAIL)
+        for answer in waited_for(last.data, last.start):
+            self._link.answer(self.session, ANSWERER, answer.offset, answer.data)
 
     def keyframe(self, client: StreamClient, near: int) -> None:
         """A client needs one."""

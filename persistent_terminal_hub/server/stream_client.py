@@ -12,7 +12,16 @@ from persistent_terminal_hub.keeper.journal import Reader
 from persistent_terminal_hub.protocol.codes import Code, Limits
 from persistent_terminal_hub.protocol.frames import Kind, encode_output
 from persistent_terminal_hub.protocol.journal_view import JournalView
-from persistent_terminal_hub.protocol.messages import Attach, Attached, Exit, Message, Mode, Token, encode
+from persistent_terminal_hub.protocol.messages import (
+    Attach,
+    Attached,
+    Exit,
+    Message,
+    Mode,
+    Skipped,
+    Token,
+    encode,
+)
 from persistent_terminal_hub.protocol.server_actions import (
     Action,
     Admit,
@@ -109,6 +118,9 @@ class Room(Protocol):
 
     def typed(self, client: StreamClient) -> None:
         """A client typed."""
+
+    def skipped(self, client: StreamClient, skipped: Skipped) -> None:
+        """A client will not see these bytes."""
 
     def keyframe(self, client: StreamClient, near: int) -> None:
         """A client needs a keyframe; `keyframe` or `keyframe_unavailable` follows."""
@@ -288,6 +300,8 @@ class StreamClient:
                 return
             if isinstance(action, Send):
                 transport.send_text(encode(action.message))
+                if type(action.message) is Skipped:
+                    self._room.skipped(self, action.message)
             elif isinstance(action, WriteInput):
                 self._write_input(action)
             elif isinstance(action, SendFrame):

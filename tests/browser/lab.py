@@ -27,13 +27,16 @@ TERM = f"({WIDGET} && ({WIDGET}.term ?? {WIDGET}._term))"
 VISIBLE = ".jp-Terminal >> visible=true"
 
 
+#: Without WebGL a terminal's text is text on the page.
+NO_WEBGL = "--disable-3d-apis"
+
+
 @contextmanager
-def chromium(stack: Stack) -> Iterator[Browser]:
+def chromium(stack: Stack, *flags: str) -> Iterator[Browser]:
     """A headless Chromium on a device of its own; `stack.line` is the line between the two."""
-    port = int(stack.url.rsplit(":", 1)[1])
-    with device(CHROMIUM, port, stack.folder) as (launcher, line), sync_playwright() as playwright:
+    with device(CHROMIUM, stack.port, stack.folder) as (launcher, line), sync_playwright() as playwright:
         stack.line = line
-        browser = playwright.chromium.launch(executable_path=launcher, headless=True, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=launcher, headless=True, args=[*FLAGS, *flags])
         try:
             yield browser
         finally:

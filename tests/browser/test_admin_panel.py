@@ -6,13 +6,13 @@ import json
 import re
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from websockets.sync.client import connect
 
+from tests.browser.axe import no_serious_violation
 from tests.browser.lab import Person, chromium
 from tests.integration.control_fixtures import Person as Programs
 from tests.integration.control_fixtures import answers
@@ -20,7 +20,6 @@ from tests.support.stack import Stack, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.netns, pytest.mark.timeout(180)]
 
-AXE = Path(__file__).resolve().parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 PANEL = "/services/terminals/admin"
 
 #: Gives the panel this text instead of what the service sends, and keeps the stream open.
@@ -38,7 +37,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     installation = Stack(tmp_path_factory.mktemp("stack"), backend="process", settings=settings)
     try:
         installation.start()
-        for user in ("alice", "olga"):
+        for user in ("alice", "bea", "olga"):
             installation.add_user(user)
         wait_for(lambda: answers(installation), 30, "the service answers")
         yield installation
@@ -73,17 +72,6 @@ def panel(stack: Stack, browser: Browser, alice: Programs) -> Iterator[Page]:
     yield admin.page
     admin.leave()
     assert not said
-
-
-def no_serious_violation(page: Page) -> None:
-    page.evaluate(AXE.read_text())
-    found = page.evaluate("async () => (await axe.run()).violations")
-    serious = [
-        f"{rule['id']}: {[node['html'][:200] for node in rule['nodes']]}"
-        for rule in found
-        if rule["impact"] in ("serious", "critical")
-    ]
-    assert not serious, "\n".join(serious)
 
 
 def test_a_session_is_ended_by_keyboard_and_its_user_sees_why(panel: Page, alice: Programs) -> None:
@@ -143,6 +131,55 @@ def test_every_view_in_both_colours(panel: Page) -> None:
         panel.get_by_role("button", name=re.compile("colours")).click()
         no_serious_violation(panel)
     assert panel.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+
+
+def test_every_dialog_says_what_will_be_lost_and_needs_no_mouse(stack: Stack, panel: Page) -> None:
+    stack.start_workspace(stack.login("bea"), "bea")
+    bea = Programs(stack, "bea")
+    bea.ask("POST", "sessions", {"workspace": "bea~", "name": "night", "argv": ["sleep", "600"]})
+    panel.get_by_role("link", name="Workspaces").click()
+    dialog = panel.get_by_role("dialog")
+    panel.get_by_role("row", name="bea").filter(has_text="running").focus()
+    panel.keyboard.press("Enter")
+    expect(dialog.get_by_text("night")).to_be_visible()
+    no_serious_violation(panel)
+
+    def reach(name: str) -> None:
+        """By Tab alone, and Enter."""
+        button = dialog.get_by_role("button", name=name, exact=True)
+        for _ in range(30):
+            if button.evaluate("it => it === document.activeElement"):
+                break
+            panel.keyboard.press("Tab")
+        expect(button).to_be_focused()
+        panel.keyboard.press("Enter")
+
+    for name, lost in (
+        ("Send a message…", "Nothing else changes"), ("Lock…", "Nothing ends"), ("Stop…", "Files stay"),
+        ("Send a message to session night", "Nothing else changes"),
+        ("Extend session night", "ends later than it would"),
+        ("End session night", "Other sessions and all files stay"),
+    ):  # fmt: skip
+        reach(name)
+        expect(dialog).to_contain_text(lost)
+        no_serious_violation(panel)
+        reach("Back")
+    reach("Lock…")
+    panel.keyboard.type("The office is closed.")
+    panel.keyboard.press("Enter")
+    expect(dialog.get_by_text("The workspace is locked.")).to_be_visible()
+    reach("Ask to unlock…")
+    expect(dialog).to_contain_text("Nothing is lost, and nothing opens")
+    no_serious_violation(panel)
+    panel.keyboard.type("please")
+    panel.keyboard.press("Enter")
+    expect(dialog.get_by_text("Its owner was asked")).to_be_visible()
+    expect(dialog.get_by_text("Its owner reads:")).to_be_visible()
+    no_serious_violation(panel)
+    panel.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    status = bea.call("GET", "/user/bea/persistent-terminals/api/status").json()
+    assert status["reason"] == "The office is closed. admin asks you to log in again and unlock it: please."
 
 
 def test_ten_thousand_rows_are_few_on_the_page(stack: Stack, panel: Page) -> None:

@@ -9,6 +9,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Locator
 
+from tests.browser.axe import no_serious_violation
 from tests.browser.lab import Person, chromium
 from tests.support.stack import Stack
 
@@ -58,6 +59,9 @@ def test_home_from_start_to_stop(stack: Stack, browser: Browser) -> None:
     ada = AtHome(browser, stack, "ada")
     problems: list[str] = []
     ada.page.on("pageerror", lambda error: problems.append(str(error)))
+    for path in ("login", "signup", "no-such-page"):
+        ada.page.goto(f"{stack.url}/hub/{path}")
+        no_serious_violation(ada.page)
     ada.login()
     ada.page.goto(f"{stack.url}/hub/home")
     ada.wait_state("new")
@@ -79,6 +83,7 @@ def test_home_from_start_to_stop(stack: Stack, browser: Browser) -> None:
     ada.card().get_by_text("9 more").click()
     assert ada.card().locator(".pth-session >> visible=true").count() == 13
     ada.screenshot("home-sessions")
+    no_serious_violation(ada.page)
 
     # Lock: nothing of it is shown any more, and the card says so to a screen reader.
     ada.card().get_by_role("button", name="Lock").click()
@@ -86,7 +91,9 @@ def test_home_from_start_to_stop(stack: Stack, browser: Browser) -> None:
     assert "training" not in ada.page.inner_text("body") and "training" not in ada.page.content()
     assert "Default workspace: Locked" in ada.page.inner_text("#pth-changes")
     ada.screenshot("home-locked")
+    no_serious_violation(ada.page)
     ada.card().get_by_role("link", name="Log in again to open it").click()
+    no_serious_violation(ada.page)
     ada.page.fill("input[name=password]", "correct horse battery staple 7")
     ada.page.press("input[name=password]", "Enter")
     ada.page.wait_for_url(f"{stack.url}/user/ada/**")
@@ -101,6 +108,7 @@ def test_home_from_start_to_stop(stack: Stack, browser: Browser) -> None:
     assert dialog.locator("li").all_inner_texts() == ["training, dormant, runs sleep"]
     assert "12 more" in dialog.inner_text()
     ada.screenshot("home-stop")
+    no_serious_violation(ada.page)
     ada.page.keyboard.press("Escape")
     assert ada.page.evaluate("document.activeElement.id") == "ask-stop-_"
     assert ada.card().get_attribute("data-state") == "running"
@@ -122,6 +130,7 @@ def test_a_new_workspace_and_its_end(stack: Stack, browser: Browser) -> None:
     title.fill("Spring Campaign")
     assert name.input_value() == "spring-campaign"
     name.fill("Spring!")
+    no_serious_violation(ada.page)
     assert "a-z, 0-9" in ada.page.inner_text("#name-problem") and name.get_attribute("aria-invalid") == "true"
     ada.page.locator("#new-submit").click()
     assert ada.page.url.endswith("/hub/home"), "what is wrong is not sent"

@@ -126,6 +126,10 @@ def test_warn_extend_and_end_as_an_operator(alice: Person, bob: Person, olga: Pe
         assert olga.ask("DELETE", f"{session}?message=quota%20reached").status_code == 204
         assert told(socket, "notice")["message"] == "olga ended this session: quota reached"
         assert told(socket, "exit")["reason"] == "terminated"
+    (left,) = [
+        each for each in alice.get(f"sessions?workspace={lab}")["sessions"] if each["id"] == made["id"]
+    ]
+    assert left["exit"]["message"] == "olga ended it: quota reached", "who comes later reads it, too"
     records = olga.get("audit?who=olga&on=alice%2Flab&limit=20")["records"]
     found = {(r["record"]["what"], r["record"].get("reason", "")) for r in records}
     assert {("warn", "please save"), ("session.end", "quota reached")} <= found

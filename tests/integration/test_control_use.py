@@ -208,6 +208,8 @@ def test_a_session_may_begin_wherever_its_shell_may_go(alice: Person, lab: str) 
 def test_a_locked_workspace(stack: Stack, alice: Person, olga: Person, admin: Person) -> None:
     shut = alice.create("shut")["workspaceId"]
     made = [alice.ask("POST", "sessions", {"workspace": shut, "name": n}).json() for n in "abc"]
+    wish = (f"workspaces/{shut}/unlock-request", {"message": "the licence ends"})
+    assert olga.ask("POST", *wish).status_code == 409, "it is open"
     lock = f"{stack.url}/hub/persistent-terminals/api/lock"
     done = requests.post(
         lock, json={"workspace": "shut"}, headers={"Authorization": f"token {alice.token}"}, timeout=30
@@ -228,6 +230,13 @@ def test_a_locked_workspace(stack: Stack, alice: Person, olga: Person, admin: Pe
     listed = alice.get(f"sessions?workspace={shut}")["sessions"]
     assert {(s["name"], s["state"]) for s in listed} == {(n, "locked") for n in "abc"}
     assert all(s["cwd"] is None and s["argv"] is None for s in listed)
+    # Who steers asks its owner, who reads it at once; it opens nothing.
+    assert olga.ask("POST", *wish).json() == {"asked": True}
+    status = requests.get(f"{stack.url}/user/alice/shut/persistent-terminals/api/status", timeout=10).json()
+    said = "olga asks you to log in again and unlock it: the licence ends."
+    assert status["locked"] and status["reason"].endswith(said)
+    cards = alice.call("GET", "/hub/persistent-terminals/api/home").json()["workspaces"]
+    assert [card["asked"] for card in cards if card["name"] == "shut"] == [said]
     # Who steers does not need what is in it.
     assert olga.ask("DELETE", f"sessions/{made[1]['id']}").status_code == 204
     assert admin.ask("DELETE", f"sessions/{made[2]['id']}").status_code == 204

@@ -132,6 +132,30 @@ async def test_slow_client_types_and_jumps_ahead(workspace: Workspace) -> None:
     assert metric(workspace, "pth_cursor_jumps_total") > jumps
 
 
+ASKS = r"""
+import os, tty
+tty.setraw(0)
+for _ in range(100_000): os.write(1, b"y" * 79 + b"\r\n")
+os.read(0, 1)
+os.write(1, b"\x1b[5n")
+os.write(1, b"\r\nGOT " + repr(os.read(0, 16)).encode())
+os.read(0, 1)
+"""
+
+
+async def test_a_question_that_a_client_skips_is_answered(workspace: Workspace) -> None:
+    """The client jumps to behind the question, so it cannot answer; the program waits."""
+    session = workspace.create(sys.executable, "-c", ASKS)
+    async with Relay(workspace.port) as relay:
+        relay.bytes_per_second = 1_000_000
+        async with viewer(workspace, session, port=relay.port) as v:
+            await v.until(lambda: v.bytes > 200_000)
+            workspace.printed(session, 8_100_000)
+            v.type(b"x")
+            await v.until(lambda: rb"GOT b'\x1b[0n'" in v.seen, 10)
+            assert v.skipped
+
+
 async def test_bulk_of_one_session_does_not_delay_another(workspace: Workspace) -> None:
     flood, quiet = workspace.create("yes"), workspace.create(*CAT)
     async with viewer(workspace, flood) as noisy, viewer(workspace, quiet) as v:

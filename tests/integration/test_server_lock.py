@@ -417,6 +417,36 @@ def test_locking_now(opened: LockedWorkspace) -> None:
     assert "All &lt;b&gt;workspaces" in requests.get(f"{workspace.url}/lab", headers=HTML, timeout=10).text
 
 
+def test_a_request_to_unlock_is_shown_until_it_is_open(opened: LockedWorkspace) -> None:
+    workspace = opened
+
+    def ask(**headers: str) -> int:
+        body = {"code": "unlock_request", "seconds": 0, "reason": "olga <asks> you to unlock it."}
+        url = workspace.root + "api/warn"
+        return requests.post(url, json=body, headers=headers, timeout=10).status_code
+
+    steer = workspace.hub.steer("warn")
+    assert ask(**steer) == 409, "there is nothing to unlock"
+    workspace.lock()
+    assert ask(**OWNER) == 423 and ask(**workspace.hub.steer("facts")) == 423
+    assert ask(**steer) == 200
+    said = "Nobody used it for a while. olga <asks> you to unlock it."
+    assert workspace.status() | {"since": None} == {
+        "locked": True, "since": None, "reason": said, "hubReachable": True,
+    }  # fmt: skip
+    workspace.restart_server()
+    assert workspace.status()["reason"] == said, "another server knows it, too"
+    page = requests.get(workspace.url + "/lab", headers=HTML, timeout=10)
+    assert page.status_code == 423 and "olga &lt;asks&gt; you to unlock it." in page.text
+    facts = requests.get(
+        workspace.root + "api/facts", headers=workspace.hub.steer("facts"), timeout=10
+    ).json()
+    assert facts["unlock_asked"] == "olga <asks> you to unlock it."
+    assert workspace.unlock().status_code == 303
+    workspace.lock()
+    assert workspace.status()["reason"] == "Nobody used it for a while.", "the next lock is another one"
+
+
 def test_with_the_hub_away_it_stays_locked_and_says_so(tmp_path: Path) -> None:
     hub = Hub()
     workspace = LockedWorkspace(tmp_path, hub)

@@ -122,7 +122,7 @@ async def test_the_server_is_killed_while_a_client_types_and_reads(stack: Stack)
 async def test_the_line_is_cut_at_random(stack: Stack) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    line = Line(listener, int(stack.url.rsplit(":", 1)[1]))
+    line = Line(listener, stack.port)
 
     async def disturb() -> None:
         chance = random.Random(11)

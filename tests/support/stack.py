@@ -15,6 +15,7 @@ from typing import Any
 import requests
 
 from tests.support.device import Line
+from tests.support.localhost import resolve_names_below_localhost
 from tests.support.waiting import free_ports, wait_for
 
 PASSWORD = "correct horse battery staple 7"  # every test user's
@@ -56,6 +57,8 @@ class Stack:
         prefix: tuple[str, ...] = (),
         environ: dict[str, str] | None = None,
         subnet_pool: str | None = None,
+        base_url: str = "/",
+        subdomains: bool = False,
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
@@ -64,11 +67,19 @@ class Stack:
         self.prefix = prefix
         self.environ = {**os.environ, **(environ or {})}
         port, hub, api, control = free_ports(4)
-        self.url = f"http://127.0.0.1:{port}"
+        self.port = port
+        #: Of everything, without a slash at its end.
+        self.base = base_url.rstrip("/")
+        self.url = f"http://127.0.0.1:{port}{self.base}"
+        public: dict[str, Any] = {}
+        if subdomains:
+            resolve_names_below_localhost()
+            self.url = f"http://hub.localhost:{port}{self.base}"
+            public = {"publicUrl": f"http://hub.localhost:{port}", "subdomains": True}
         octet = secrets.randbelow(200) + 20
         config: dict[str, Any] = {
             "dataDir": str(self.data),
-            "server": {"port": port, "hubPort": hub, "proxyApiPort": api},
+            "server": {"port": port, "hubPort": hub, "proxyApiPort": api, "baseUrl": base_url, **public},
             "control": {"port": control},
             "workspace": {"backend": backend, "startTimeoutSeconds": 90, "stopTimeoutSeconds": 5},
             "docker": {"subnetPool": subnet_pool or f"10.214.{octet}.0/24"},
@@ -197,10 +208,10 @@ class Stack:
         assert len(found) <= 1, found
         return found[0] if found else ""
 
-    def kill_server(self, user: str) -> None:
+    def kill_server(self, user: str, workspace: str = "") -> None:
         """SIGKILL the Jupyter server in the user's container, if one runs just now; not the keeper, whose
         command line names it."""
-        container = self.container(user)
+        container = self.container(user, workspace)
         pids = self.docker("exec", container, "python3", "-c", SERVER_PIDS).split()
         if pids:
             self.docker("exec", container, "kill", "-9", *pids, check=False)
@@ -277,7 +288,7 @@ class Stack:
 
     def api(self, session: requests.Session, method: str, path: str, **kwargs: Any) -> requests.Response:
         """Call JupyterHub's REST API as the logged-in person."""
-        xsrf = [c.value or "" for c in session.cookies if c.name == "_xsrf" and c.path == "/hub/"]
+        xsrf = [c.value or "" for c in session.cookies if c.name == "_xsrf" and c.path == f"{self.base}/hub/"]
         headers = {"X-XSRFToken": xsrf[0] if xsrf else "", "Referer": f"{self.url}/hub/home"}
         return session.request(method, f"{self.url}/hub/api{path}", headers=headers, timeout=60, **kwargs)
 

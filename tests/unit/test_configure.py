@@ -18,7 +18,7 @@ from persistent_terminal_hub.hub.configure import configure, hub_host, nobody_al
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirLocked, write_private
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, discover, read_document
 from persistent_terminal_hub.hub.process_spawner import RUNTIME_DIR_LIMIT, runtime_dir, workspace_key
-from persistent_terminal_hub.hub.serve import culler_spec
+from persistent_terminal_hub.hub.serve import culler_spec, proxy_spec
 from persistent_terminal_hub.settings import Settings
 from persistent_terminal_hub.shared_files import share_dir
 
@@ -90,6 +90,23 @@ def test_limits_addresses_and_what_a_workspace_is_told(tmp_path: Path) -> None:
         == c.JupyterHub.template_vars["pth_notice"]
     )
     assert all(isinstance(value, str) for value in environment.values())
+
+
+def test_a_host_for_each_user(tmp_path: Path) -> None:
+    made = settings(
+        tmp_path,
+        server={"publicUrl": "https://hub.example.org:8443/a", "baseUrl": "/a", "subdomains": True},
+        workspace={"backend": "process"},
+    )
+    c = configured(made)
+    assert c.JupyterHub.subdomain_host == "https://hub.example.org:8443"
+    assert c.JupyterHub.subdomain_hook("ada", "hub.example.org", "user") == "ada.hub.example.org"
+    assert c.JupyterHub.subdomain_hook("terminals", "hub.example.org", "service") == "hub.example.org"
+    routing = proxy_spec(made, DataDir(made.data_dir), ["chp"], "http://127.0.0.1:8081", 9).argv
+    plain = settings(tmp_path)
+    assert "--host-routing" in routing
+    assert "--host-routing" not in proxy_spec(plain, DataDir(made.data_dir), ["chp"], "http://h", 9).argv
+    assert "subdomain_host" not in configured(settings(tmp_path, workspace={"backend": "process"})).JupyterHub
 
 
 def test_the_hub_is_not_on_the_lan_with_containers() -> None:

@@ -107,7 +107,7 @@ def test_empty_files_and_empty_groups_are_the_defaults(file: Path, text: str) ->
         ("server: {port: {a: 1}}", "hub.yaml:1:16: server.port must be a whole number, not a group of keys."),
         ("server: {port: }", "hub.yaml:1:15: server.port has no value; give it one or remove the key."),
         ("server: {host: ''}", "hub.yaml:1: server.host must not be empty."),
-        ("server: 5", "hub.yaml:1:9: server must be a group of keys (host, port, baseUrl, publicUrl, tls, hubPort,"
+        ("server: 5", "hub.yaml:1:9: server must be a group of keys (host, port, baseUrl, publicUrl, subdomains, tls, hubPort,"
          " proxyApiPort), not a single value."),
         ("server: {tls: {certFile: a}}", "hub.yaml:1: server.tls.keyFile is missing; it belongs to its group."),
         ("auth: {allowAll: yes}", "hub.yaml:1: auth.allowAll must be true or false, not text."),

@@ -56,6 +56,11 @@ def oauth2(**changes: object) -> Settings:
         (Settings(server=ServerSettings(port=8081)), "server.port and server.hubPort are both 8081"),
         (Settings(server=ServerSettings(proxy_api_port=8000)), "server.port and server.proxyApiPort"),
         (Settings(server=ServerSettings(proxy_api_port=8081)), "server.hubPort and server.proxyApiPort"),
+        (Settings(server=ServerSettings(subdomains=True)), "server.subdomains needs server.publicUrl"),
+        (
+            Settings(server=ServerSettings(subdomains=True, public_url="https://10.0.0.5")),
+            "server.subdomains needs a host name",
+        ),
         (Settings(docker=DockerSettings(subnet_pool="8.8.0.0/16")), "is not a private range"),
         (Settings(docker=DockerSettings(subnet_pool="169.254.0.0/16")), "is not a private range"),
         (Settings(docker=DockerSettings(subnet_pool="10.0.0.0/29")), "is too small for networks of /29"),

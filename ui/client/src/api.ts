@@ -16,6 +16,8 @@ export interface SessionExit {
   readonly code: number | null;
   readonly signal: string | null;
   readonly reason: string | null;
+  /** Who ended it and why, of one that an administrator ended. */
+  readonly message?: string | null;
 }
 /** An end that was announced. */
 export interface SessionWarning {
@@ -79,8 +81,8 @@ function exitOf(value: unknown): SessionExit | null {
   if (typeof value !== 'object' || value === null) {
     return null;
   }
-  const { code, signal, reason } = value as Fields;
-  return { code: number(code), signal: text(signal), reason: text(reason) };
+  const { code, signal, reason, message } = value as Fields;
+  return { code: number(code), signal: text(signal), reason: text(reason), ...(message ? { message: text(message) } : {}) };
 }
 
 function warningsOf(value: unknown): SessionWarning[] {

@@ -71,7 +71,11 @@ export function exitText(exit: {
   readonly code?: Exit['code'] | null;
   readonly signal?: number | string | null;
   readonly reason?: string | null;
+  readonly message?: string | null;
 }): string {
+  if (exit.message) {
+    return exit.message; // an administrator's: who ended it, and why
+  }
   // `exited` is no reason: it ended by itself, and its code or signal says how.
   if (typeof exit.reason === 'string' && exit.reason !== '' && exit.reason !== 'exited') {
     return REASONS.get(exit.reason) ?? exit.reason;

@@ -126,6 +126,7 @@ test('ends and states in words', () => {
   expect(exitText({ code: 0, signal: null, reason: null })).toBe('exit code 0');
   expect(exitText({ code: null, signal: 'SIGKILL', reason: null })).toBe('signal SIGKILL');
   expect(exitText({ code: null, signal: 'SIGHUP', reason: 'ttl' })).toBe('nobody used it for too long');
+  expect(exitText({ reason: 'terminated', message: 'olga ended it: too large' })).toBe('olga ended it: too large');
   expect(exitText({})).toBe('nobody knows how');
   expect(describeState('locked', 4423, 'Locked after 30 minutes.').sentence).toBe('Locked after 30 minutes.');
   expect(describeState('refused', 4403, 'Forbidden').sentence).toBe('You may not use this session.');

@@ -4,7 +4,7 @@ import type { BoardRow, WorkspaceRow } from '../src/admin/types';
 
 const workspace = (owner: string, more: Partial<WorkspaceRow> = {}): WorkspaceRow => ({
   key: `w:${owner}/`, id: owner, owner, name: '', display: 'default', status: 'running', started: null, lastActivity: null,
-  answers: true, silentSince: null, locked: false, presence: null, kernelBusy: false, sessions: [], ...more
+  answers: true, silentSince: null, locked: false, asked: '', presence: null, kernelBusy: false, sessions: [], ...more
 });
 const session = { id: 's', name: 'main', state: 'active', created: 1, busySince: null, memory: 0 } as const;
 const user = (name: string): BoardRow => ({ key: `u:${name}`, user: name, admin: false, groups: [], lastActivity: null });

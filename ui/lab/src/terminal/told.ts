@@ -65,14 +65,16 @@ export function told(facts: Facts): Told | null {
             'The size follows whoever typed last: type here, and it is this one’s.'
           )
         : null;
-    case 'ended':
+    case 'ended': {
+      const how = facts.exit ? exitText(facts.exit) : 'nobody knows how';
       return {
         kind: 'ended',
-        sentence: `This session has ended: ${facts.exit ? exitText(facts.exit) : 'nobody knows how'}.`,
+        sentence: `This session has ended: ${how.replace(/\.$/, '')}.`,
         hint: 'Nothing of it runs any more. What it printed is kept.',
         since: '',
         acts: ['again', 'close']
       };
+    }
     case 'missing':
       return { kind: 'ended', sentence, hint, since: '', acts: ['new', 'close'] };
     case 'sign-in':

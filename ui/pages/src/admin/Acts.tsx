@@ -9,13 +9,14 @@ import { bytes, counted, listed, MIB, span } from './words';
 
 /** What was asked for, of which session (none: the workspace). */
 interface Wish {
-  readonly act: 'lock' | 'stop' | 'warn' | 'end' | 'extend';
+  readonly act: 'lock' | 'ask' | 'stop' | 'warn' | 'end' | 'extend';
   readonly session?: SessionRow;
 }
 
 const HOURS = [1, 8, 24, 7 * 24];
 const TITLES: Record<Wish['act'], string> = {
   lock: 'Lock this workspace?',
+  ask: 'Ask its owner to unlock it?',
   stop: 'Stop this workspace?',
   warn: 'Send a message',
   end: 'End this session?',
@@ -95,8 +96,10 @@ function Menu(props: {
     <>
       {workspace.answers === false && (
         <p className="notice danger">
-          This workspace has not answered for <Ago at={workspace.silentSince} />. What is shown is what it said last; its
-          programs may be running on.
+          <span>
+            This workspace has not answered for <Ago at={workspace.silentSince} />. What is shown is what it said last; its
+            programs may be running on.
+          </span>
         </p>
       )}
       <p className="soft">
@@ -115,23 +118,31 @@ function Menu(props: {
           </>
         )}
       </p>
+      {workspace.asked && (
+        <p className="notice info">
+          <span>
+            Its owner reads: “<bdi>{workspace.asked}</bdi>”
+          </span>
+        </p>
+      )}
       <div className="actions">
-        <button type="button" className="button" disabled={!runs} onClick={() => onWish({ act: 'warn' })}>
+        <button type="button" className="button" disabled={!runs || workspace.locked === true} onClick={() => onWish({ act: 'warn' })}>
           Send a message…
         </button>
-        <button
-          type="button"
-          className="button"
-          disabled={!runs || workspace.locked === true}
-          onClick={() => onWish({ act: 'lock' })}
-        >
-          {workspace.locked ? 'Locked' : 'Lock…'}
-        </button>
+        {workspace.locked ? (
+          <button type="button" className="button" disabled={!runs} onClick={() => onWish({ act: 'ask' })}>
+            Ask to unlock…
+          </button>
+        ) : (
+          <button type="button" className="button" disabled={!runs} onClick={() => onWish({ act: 'lock' })}>
+            Lock…
+          </button>
+        )}
         <button type="button" className="button danger" disabled={!runs} onClick={() => onWish({ act: 'stop' })}>
           Stop…
         </button>
       </div>
-      {runs && (
+      {runs && (sessions.length > 0 || workspace.answers !== false) && (
         <>
           <h3>{counted(sessions.length, 'session')}</h3>
           <ul className="sessions">
@@ -154,6 +165,7 @@ function Menu(props: {
                     type="button"
                     className="button"
                     aria-label={`Send a message to session ${session.name}`}
+                    disabled={workspace.locked === true}
                     onClick={() => onWish({ act: 'warn', session })}
                   >
                     Message…
@@ -191,7 +203,9 @@ function Confirm(props: {
   onDone: (said: string) => void;
 }): ReactNode {
   const { workspace, wish, onBack, onDone } = props;
-  const { act, session } = wish;
+  const { act } = wish;
+  // As it is now: a program may have begun since it was asked for.
+  const session = workspace.sessions.find(each => each.id === wish.session?.id) ?? wish.session;
   const [text, setText] = useState('');
   const [hours, setHours] = useState(8);
   const [busy, setBusy] = useState(false);
@@ -214,6 +228,7 @@ function Confirm(props: {
 
   const verb = {
     lock: 'Lock',
+    ask: 'Ask',
     stop: names.length ? `Stop and end ${counted(names.length, 'session')}` : 'Stop',
     warn: 'Send',
     end: 'End session',
@@ -228,6 +243,13 @@ function Confirm(props: {
           terminal of it closes, and <Name text={owner} /> has to log in again to open it.
         </p>
       )}
+      {act === 'ask' && (
+        <p>
+          Nothing is lost, and nothing opens: only <Name text={owner} /> can unlock it, by logging in again. Until then your
+          name and your message are shown on its lock page, which everybody with its address can read, over its open pages,
+          and on the home page of its owner.
+        </p>
+      )}
       {act === 'stop' && (
         <>
           <p>
@@ -239,7 +261,7 @@ function Confirm(props: {
                 {working.length > 0 && `A program is running in ${listed(working)}; what it has not saved is lost.`}
               </>
             ) : (
-              'No session runs in it.'
+              workspace.answers === false ? 'Which sessions run in it is not known.' : 'No session runs in it.'
             )}{' '}
             {workspace.kernelBusy && 'A notebook is computing; that ends, too. '}
             Files stay, and so does the end of what each session printed.
@@ -283,7 +305,7 @@ function Confirm(props: {
       ) : (
         act !== 'stop' && (
           <label>
-            {act === 'warn' ? 'Message' : 'Why (the owner reads it)'}
+            {act === 'warn' ? 'Message' : act === 'ask' || act === 'lock' ? 'Why (its lock page says it)' : 'Why (the owner reads it)'}
             <input
               className="field"
               value={text}
@@ -318,6 +340,9 @@ async function perform(workspace: WorkspaceRow, wish: Wish, text: string, second
     case 'lock':
       await ask('POST', `${item}/lock`, { reason: text });
       return 'The workspace is locked.';
+    case 'ask':
+      await ask('POST', `${item}/unlock-request`, { message: text });
+      return 'Its owner was asked to unlock it.';
     case 'stop':
       await ask('POST', `${item}/stop`, {});
       return 'The workspace is being stopped.';

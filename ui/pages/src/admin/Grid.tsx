@@ -1,6 +1,7 @@
 // A table of any length: only the rows on the screen are in the page. Reachable by keyboard as one stop.
 
 import { memo, useLayoutEffect, useMemo, useRef, useState, useSyncExternalStore, type KeyboardEvent, type ReactNode } from 'react';
+import { flushSync } from 'react-dom';
 import { clicked, moved, revealing, windowOf, type Key, type Order } from './table';
 
 export interface Column<T> {
@@ -98,9 +99,16 @@ export function Grid<T>(props: Props<T>): ReactNode {
   }, []);
 
   const { first, end } = windowOf(top, height - rowHeight, rowHeight, rows.length);
-  // The row that Tab leads to: the one that was used last, if it is still there.
-  const found = active === null ? -1 : rows.findIndex(row => keyOf(row) === active);
-  const current = found >= first && found < end ? found : Math.min(Math.floor(top / rowHeight), rows.length - 1);
+  // The row that Tab leads to: the one that was used last, if it is still there; else one that is on the screen, the
+  // same for as long as it is.
+  const found = useMemo(() => (active === null ? -1 : rows.findIndex(row => keyOf(row) === active)), [active, rows, keyOf]);
+  const tabbed = useRef(0);
+  if (found >= first && found < end) {
+    tabbed.current = found;
+  } else if (tabbed.current < top / rowHeight || tabbed.current >= Math.min(end, (top + height) / rowHeight - 1)) {
+    tabbed.current = Math.max(0, Math.min(Math.ceil(top / rowHeight), rows.length - 1));
+  }
+  const current = tabbed.current;
 
   useLayoutEffect(() => {
     if (focusing.current) {
@@ -146,7 +154,11 @@ export function Grid<T>(props: Props<T>): ReactNode {
       aria-rowcount={rows.length + 1}
       aria-busy={loading}
       ref={box}
-      onScroll={event => setTop(event.currentTarget.scrollTop)}
+      onScroll={event => {
+        const now = event.currentTarget.scrollTop;
+        // In this frame: a frame later there would be nothing where the new rows belong.
+        flushSync(() => setTop(now));
+      }}
       onKeyDown={onKeyDown}
     >
       <div className="row head" role="row" aria-rowindex={1} style={template}>

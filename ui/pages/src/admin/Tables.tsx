@@ -2,7 +2,7 @@
 
 import { useCallback, useDeferredValue, useMemo, useState, type ReactNode } from 'react';
 import { Acts } from './Acts';
-import { Ago, Badge, Name } from './bits';
+import { Ago, Badge, Name, wordOf } from './bits';
 import { isOrphan, stateOf, titleOf, type Person, type Place, type PlacedSession } from './board';
 import { Grid, type Column } from './Grid';
 import type { Seen } from './store';
@@ -163,7 +163,7 @@ const PLACE_KIND: Kind<Place> = {
   columns: PLACES,
   first: { by: 'owner', down: false },
   textOf: place =>
-    [titleOf(place), stateOf(place), isOrphan(place) ? place.container : place.display, ...(isOrphan(place) ? [] : place.sessions.map(s => s.name))].join('\n'),
+    [titleOf(place), wordOf(stateOf(place)), isOrphan(place) ? place.container : place.display, ...(isOrphan(place) ? [] : place.sessions.map(s => s.name))].join('\n'),
   states: ['running', 'locked', 'silent', 'starting', 'stopping', 'stopped', 'orphan'],
   stateOf,
   empty: 'Nobody has a workspace yet. When somebody starts one, it appears here by itself.'
@@ -186,6 +186,8 @@ const PERSON_KIND: Kind<Person> = {
   stateOf: row => (row.running ? 'with a running workspace' : 'without'),
   empty: 'The hub knows no users yet.'
 };
+
+const keyOf = (row: { readonly key: string }): string => row.key;
 
 function Table<T extends { readonly key: string }>(props: {
   kind: Kind<T>;
@@ -221,7 +223,7 @@ function Table<T extends { readonly key: string }>(props: {
           <option value="">All states</option>
           {kind.states.map(each => (
             <option key={each} value={each}>
-              {{ silent: 'not answering', orphan: 'unknown to the hub' }[each] ?? each}
+              {wordOf(each)}
             </option>
           ))}
         </select>
@@ -233,7 +235,7 @@ function Table<T extends { readonly key: string }>(props: {
         label={kind.label}
         columns={kind.columns}
         rows={shown}
-        keyOf={row => row.key}
+        keyOf={keyOf}
         order={order}
         onOrder={setOrder}
         onOpen={onOpen}

@@ -66,28 +66,32 @@ export default function Usage({ theme }: { theme: string }): ReactNode {
         </div>
       </div>
       {refusal && <Problem refusal={refusal} again={load} />}
-      <div className="charts">
-        <Chart title="CPUs in use" theme={theme} data={charts?.cpu ?? null} from={reply?.from ?? 0} to={reply?.to ?? 1} text={cpus} />
-        <Chart title="Memory in use" theme={theme} data={charts?.memory ?? null} from={reply?.from ?? 0} to={reply?.to ?? 1} text={bytes} steps={BINARY} />
-      </div>
-      <div className="tools">
-        <h2>Largest consumers</h2>
-        <div className="choices" role="group" aria-label="Measure">
-          {MEASURES.map(each => (
-            <button
-              key={each.id}
-              type="button"
-              className="button"
-              aria-pressed={each === measure}
-              onClick={() => setMeasure(each)}
-            >
-              {each.title}
-            </button>
-          ))}
-        </div>
-      </div>
-      {reply && !top.length && <p className="soft">Nothing was used in this time.</p>}
-      <ol className="bars">{top.map(each => bar(each, top[0]?.value ?? 1, measure.text))}</ol>
+      {(reply || !refusal) && (
+        <>
+          <div className="charts">
+            <Chart title="CPUs in use" theme={theme} data={charts?.cpu ?? null} from={reply?.from ?? 0} to={reply?.to ?? 1} text={cpus} />
+            <Chart title="Memory in use" theme={theme} data={charts?.memory ?? null} from={reply?.from ?? 0} to={reply?.to ?? 1} text={bytes} steps={BINARY} />
+          </div>
+          <div className="tools">
+            <h2>Largest consumers</h2>
+            <div className="choices" role="group" aria-label="Measure">
+              {MEASURES.map(each => (
+                <button
+                  key={each.id}
+                  type="button"
+                  className="button"
+                  aria-pressed={each === measure}
+                  onClick={() => setMeasure(each)}
+                >
+                  {each.title}
+                </button>
+              ))}
+            </div>
+          </div>
+          {reply && !top.length && <p className="soft">Nothing was used in this time.</p>}
+          <ol className="bars">{top.map(each => bar(each, top[0]?.value ?? 1, measure.text))}</ol>
+        </>
+      )}
     </section>
   );
 }

@@ -18,8 +18,11 @@ const TONES: Record<string, string> = {
 };
 const WORDS: Record<string, string> = { silent: 'not answering', orphan: 'unknown to the hub' };
 
+/** A state as people read it. */
+export const wordOf = (state: PlaceState | string): string => WORDS[state] ?? state;
+
 export const Badge = ({ state }: { state: PlaceState | string }): ReactNode => (
-  <span className={`badge ${TONES[state] ?? 'plain'}`}>{WORDS[state] ?? state}</span>
+  <span className={`badge ${TONES[state] ?? 'plain'}`}>{wordOf(state)}</span>
 );
 
 const Now = createContext(Date.now() / 1000);
@@ -34,6 +37,9 @@ export function Clock({ children }: { children: ReactNode }): ReactNode {
   return <Now.Provider value={now}>{children}</Now.Provider>;
 }
 
+/** Made once: making one costs more than a row of a table. */
+const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+
 /** How long ago; the tip says when. */
 export function Ago({ at, none = '', ago = false }: { at: number | null; none?: string; ago?: boolean }): ReactNode {
   const now = useContext(Now);
@@ -42,7 +48,7 @@ export function Ago({ at, none = '', ago = false }: { at: number | null; none?: 
   }
   const when = new Date(at * 1000);
   return (
-    <time dateTime={when.toISOString()} title={when.toLocaleString()}>
+    <time dateTime={when.toISOString()} title={MOMENT.format(when)}>
       {span(now - at)}
       {ago && ' ago'}
     </time>

@@ -125,23 +125,32 @@ function Health({ seen }: { seen: Seen }): ReactNode {
       {seen.refusal && <Problem refusal={seen.refusal} />}
       {!seen.live && seen.stale !== null && !seen.refusal && (
         <div className="notice warning">
-          Not connected for <Ago at={seen.stale / 1000} />: what is shown is older. The page connects again by itself.
+          <span>
+            Not connected for <Ago at={seen.stale / 1000} />: what is shown is older. The page connects again by itself.
+          </span>
         </div>
       )}
       {seen.hub && !seen.hub.answers && (
         <div className="notice warning">
-          The hub has not answered for <Ago at={seen.hub.since} />: workspaces go on, new ones do not appear here.
+          <span>
+            The hub has not answered for <Ago at={seen.hub.since} />: workspaces go on, new ones do not appear here.
+          </span>
         </div>
       )}
       {silent.length > 0 && (
         <div className="notice danger">
-          {silent.length === 1 ? 'One workspace does' : `${silent.length} workspaces do`} not answer. Their programs may be
-          running on.
+          <span>
+            {silent.length === 1 ? 'One workspace does not answer. Its' : `${silent.length} workspaces do not answer. Their`}{' '}
+            programs may be running on. <a href="#workspaces?not%20answering">Show</a>
+          </span>
         </div>
       )}
       {orphans.length > 0 && (
         <div className="notice warning">
-          {orphans.length === 1 ? 'One container runs' : `${orphans.length} containers run`} that the hub has no record of.
+          <span>
+            {orphans.length === 1 ? 'One container runs' : `${orphans.length} containers run`} that the hub has no record of.{' '}
+            <a href="#workspaces?unknown">Show</a>
+          </span>
         </div>
       )}
     </div>

@@ -23,6 +23,8 @@ export interface WorkspaceRow {
   readonly answers: boolean | null;
   readonly silentSince: number | null;
   readonly locked: boolean | null;
+  /** Who asked the owner to unlock it, as a sentence; empty: nobody. */
+  readonly asked: string;
   readonly presence: number | null;
   readonly kernelBusy: boolean;
   readonly sessions: readonly SessionRow[];

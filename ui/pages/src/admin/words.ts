@@ -25,7 +25,7 @@ export function bytes(value: number): string {
     left /= 1024;
     unit += 1;
   }
-  return `${left >= 100 || unit === 0 ? Math.round(left) : left.toFixed(1)} ${units[unit]}`;
+  return `${left >= 9.95 || unit === 0 ? Math.round(left) : left.toFixed(1)} ${units[unit]}`;
 }
 
 /** Seconds since 1970 of what the hub writes; null if it wrote nothing. */

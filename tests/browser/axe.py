@@ -1,0 +1,21 @@
+"""axe-core on a page as it stands: what would keep somebody out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+AXE = Path(__file__).resolve().parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def no_serious_violation(page: Page) -> None:
+    """Fails with the rules that are broken, and where."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("async () => (await axe.run()).violations")
+    serious = [
+        f"{rule['id']}: {[node['html'][:200] for node in rule['nodes']]}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+    ]
+    assert not serious, f"{page.url}\n" + "\n".join(serious)
