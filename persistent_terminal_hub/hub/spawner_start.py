@@ -234,7 +234,8 @@ class WorkspaceStart(WorkspaceChoices):
                 lambda client: secret_delivery.deliver(client, container, content, self.docker_timeout, mark)
             )
         except EngineError as error:
-            if error.kind is Kind.CONFLICT:
+            # It may also end between two steps of this, for which Docker has other words.
+            if error.kind is Kind.CONFLICT or (error.kind is Kind.FAILED and not await self._runs(container)):
                 words = await self.engine.run(lambda client: containers.last_words(client, container))
                 self.log.error(
                     "The container of %s ended at once. Its last output:\n%s", self._log_name, words
@@ -242,6 +243,10 @@ class WorkspaceStart(WorkspaceChoices):
                 raise EngineError(Kind.FAILED, "the container ended right after its start") from None
             raise
         self._started_at, self._delivered = inspected["State"]["StartedAt"], mark
+
+    async def _runs(self, container: str) -> bool:
+        state = await self.engine.run(lambda client: client.inspect_container(container)["State"])
+        return bool(state["Running"])
 
     async def _undo(self, attempt: Attempt) -> None:
         """Remove what a failed start made. What was there before is left alone."""
