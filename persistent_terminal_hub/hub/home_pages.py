@@ -41,8 +41,9 @@ class HomeBase(HonestStop, BaseHandler):
         """`parts`: the hub's."""
         self._parts = parts
 
-    async def cards(self, user: User, patience: float) -> list[Card]:
-        """Of all of a person's workspaces; the default one first."""
+    async def cards(self, user: User, patience: float, *, inside: bool | None = None) -> list[Card]:
+        """Of all of a person's workspaces; the default one first. `inside`: whether who asks may know what
+        runs in them, by default who may open them all."""
         settings = self._parts.settings
         actions = HomeActions(self, self._parts)
         makings = await self._parts.makings.of(user.name)
@@ -52,8 +53,8 @@ class HomeBase(HonestStop, BaseHandler):
             failed = {"message": making.failed, "failed": True} if making.failed else {"making": making.words}
             known[name] = replace(found, **failed)
         running = [each.name for each in known.values() if each.phase == "running" and not each.making]
-        if not self.has_scope(f"access:servers!user={user.name}"):
-            running = []  # a token that may not open them is not told what runs in them
+        if not (self.has_scope(f"access:servers!user={user.name}") if inside is None else inside):
+            running = []
         told = await self._parts.gather.ask([actions.target(name) for name in running], patience)
         groups = [group.name for group in user.groups]
         shown = []
@@ -156,6 +157,24 @@ class HomeApi(HomeBase, APIHandler):
         self.finish(json.dumps({"status": status_code, "message": text or "The hub made a mistake."}))
 
 
+class WorkspacesApi(HomeApi):
+    """`GET persistent-terminals/api/workspaces`: what a workspace may show its owner of the others.
+
+    It takes the token of any of the person's servers, which opens no other one, and tells names and states;
+    of a locked workspace no session.
+    """
+
+    async def get(self) -> None:
+        """JSON."""
+        user = self.current_user
+        if not isinstance(user, User) or not self.parsed_scopes.get("access:servers"):
+            raise HTTPError(403, "This needs the token of a server, or access:servers.")
+        cards = await self.cards(user, API_PATIENCE, inside=True)
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps({"workspaces": [_brief(each) for each in cards]}))
+
+
 class StaticFile(BaseHandler):
     """A script or style sheet of our pages; for everybody."""
 
@@ -178,6 +197,7 @@ def home_handlers(parts: HomeParts) -> list[tuple[Any, ...]]:
     return [
         (r"/home", HomePage, {"parts": parts}),
         (r"/persistent-terminals/api/home", HomeApi, {"parts": parts}),
+        (r"/persistent-terminals/api/workspaces", WorkspacesApi, {"parts": parts}),
         (rf"/persistent-terminals/static/({names})", StaticFile, {"contents": contents}),
     ]
 
@@ -228,3 +248,15 @@ def _model(each: Card) -> dict[str, Any]:
     model["actions"] = sorted(each.actions)
     model["expiry"] = each.expiry.text if each.expiry else ""
     return model
+
+
+def _brief(each: Card) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "title": each.title,
+        "url": each.url,
+        "state": each.state,
+        "badge": each.badge,
+        "summary": each.summary,
+        "sessions": [asdict(session) for session in each.sessions],
+    }

@@ -21,6 +21,7 @@ from . import (
     api,
     attach_tokens,
     clone_routes,
+    elsewhere,
     execute_routes,
     hub_keys,
     lock_setup,
@@ -111,6 +112,8 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
         serverapp.web_app.add_handlers(".*$", execute_routes.handlers(settings["base_url"]))
         serverapp.web_app.add_handlers(".*$", clone_routes.handlers(settings["base_url"]))
         serverapp.web_app.add_handlers(".*$", page.handlers(settings["base_url"]))
+        settings[elsewhere.SETTING] = elsewhere.Elsewhere.from_environment(os.environ)
+        serverapp.web_app.add_handlers(".*$", elsewhere.handlers(settings["base_url"]))
         serverapp.io_loop.add_callback(stream_start.start, settings)
     elif serverapp.terminals_enabled:
         serverapp.log.error("Terminals are not persistent: another terminal manager is in use.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from jupyterhub.httpclient import fetch
@@ -44,15 +44,20 @@ class HubReach:
         return found
 
 
+def tls_options(certfile: str = "", keyfile: str = "", client_ca: str = "") -> dict[str, Any]:
+    """For `fetch`: how to show this server's certificate to a hub that asks for one."""
+    if not (certfile or keyfile):
+        return {}
+    return {"ssl": make_ssl_context(keyfile, certfile, cafile=client_ca)}
+
+
 def hub_of(
     api_url: str, certfile: str = "", keyfile: str = "", client_ca: str = ""
 ) -> Callable[[], Awaitable[bool]]:
     """Asks the hub for its version, which it tells everybody."""
 
     async def ask() -> bool:
-        options = {}
-        if certfile or keyfile:
-            options["ssl"] = make_ssl_context(keyfile, certfile, cafile=client_ca)
+        options = tls_options(certfile, keyfile, client_ca)
         # With its slash at the end it is no redirect.
         response = await fetch(api_url.rstrip("/") + "/", raise_for_status=False, **options)
         # A proxy whose hub is away answers, too: with 503.

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Locator
 from tests.browser.axe import no_serious_violation
 from tests.browser.lab import Person, chromium
 from tests.support.stack import Stack
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.netns, pytest.mark.timeout(240)]
 
@@ -120,6 +121,33 @@ def test_home_from_start_to_stop(stack: Stack, browser: Browser) -> None:
     ada.leave()
 
 
+def told_by_the_other_one(stack: Stack, ada: AtHome) -> None:
+    """A workspace's server tells its owner what runs in the others, until they are locked."""
+    login = stack.login("ada")
+    token = stack.token(login, "ada")
+    stack.start_workspace(login, "ada")
+    ada.session(token, name="training", argv=["sleep", "600"])
+    headers = {"Authorization": f"token {token}"}
+
+    def others() -> Any:
+        url = f"{stack.url}/user/ada/spring/persistent-terminals/api/elsewhere"
+        answer = requests.get(url, headers=headers, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["workspaces"]
+
+    wait_for(lambda: others()[0]["sessions"], 30, "the session is known")
+    (default,) = others()
+    assert (default["name"], default["title"], default["state"]) == ("", "Default workspace", "running")
+    assert default["url"] == "/user/ada/"
+    (session,) = default["sessions"]
+    assert (session["name"], session["text"]) == ("training", "dormant, runs sleep")
+    requests.post(
+        f"{stack.url}/hub/persistent-terminals/api/lock", json={"workspace": ""}, headers=headers, timeout=30
+    ).raise_for_status()
+    wait_for(lambda: others()[0]["state"] == "locked", 30, "the lock is known")
+    assert others()[0]["sessions"] == [] and "training" not in str(others())
+
+
 def test_a_new_workspace_and_its_end(stack: Stack, browser: Browser) -> None:
     ada = AtHome(browser, stack, "ada", {"width": 320, "height": 640})
     ada.login()
@@ -140,6 +168,7 @@ def test_a_new_workspace_and_its_end(stack: Stack, browser: Browser) -> None:
     ada.page.keyboard.press("Enter")
     ada.page.wait_for_url(lambda url: "spawn-pending" in url or "/user/ada/spring/" in url)
     ada.page.wait_for_url(f"{stack.url}/user/ada/spring/**", timeout=90_000)
+    told_by_the_other_one(stack, ada)
     ada.page.goto(f"{stack.url}/hub/home")
     assert ada.card("spring").locator("h2").inner_text() == "تجربة الربيع"
     assert ada.page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -252,9 +252,24 @@ def test_a_killed_server_an_end_and_a_new_start(ann: Ann, workspace: LockedWorks
 
 def test_the_side_panel_shows_and_does_all(ann: Ann, workspace: LockedWorkspace) -> None:
     page = ann.page
+    session = {"id": "0a1b", "name": "fit", "state": "busy", "text": "busy with python for 3 minutes"}
+    workspace.hub.workspaces = [
+        {"name": "", "title": "Default workspace", "url": "/user/ann/", "state": "running", "sessions": []},
+        {"name": "gpu", "title": "GPU", "url": "/user/ann/gpu/", "state": "running", "badge": "Running",
+         "summary": "1 session: 1 busy.", "sessions": [session]},
+        {"name": "old", "title": "Old", "url": "/user/ann/old/", "state": "stopped", "badge": "Stopped"},
+    ]  # fmt: skip
     ann.open_lab()
     panel = ann.panel()
     expect(panel).to_contain_text("There is no session yet.")
+    others = panel.get_by_role("region", name="Other workspaces")
+    expect(others).to_contain_text("busy with python for 3 minutes")
+    links = others.get_by_role("link").evaluate_all("all => all.map(each => each.getAttribute('href'))")
+    assert links[:3] == [
+        "/user/ann/gpu/persistent-terminals/",
+        "/user/ann/gpu/persistent-terminals/#0a1b",
+        "/user/ann/old/",
+    ]
     panel.get_by_role("button", name="New session").click()
     field = page.get_by_role("dialog").get_by_role("textbox")
     field.fill("not a name")

@@ -92,6 +92,7 @@ class Hub:
     def __init__(self) -> None:
         self.key = SigningKey.generate()
         self.tokens = {"oauth-token": "ann", "bob-token": "bob"}
+        self.workspaces: list[dict[str, Any]] = []  # what it tells of ann's
         self.port = free_port()
         self.start()
 
@@ -109,6 +110,8 @@ class Hub:
             def do_GET(self) -> None:
                 if self.path.endswith("/jwks.json"):
                     self.reply(jwks([hub.key]))
+                elif self.path.endswith("/api/workspaces"):
+                    self.reply({"workspaces": hub.workspaces})
                 elif self.path.endswith("/user"):
                     name = hub.tokens.get(self.headers.get("Authorization", "").removeprefix("token "))
                     scopes = ["access:servers!server=ann/", f"read:users!user={name}"]

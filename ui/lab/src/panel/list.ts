@@ -2,15 +2,8 @@
 
 import { kindOf, stateText, type Session } from '@persistent-terminal-hub/client';
 
-/** What the panel says of the other workspaces. */
-export interface Elsewhere {
-  /** The hub's home page; empty: there is no hub. */
-  readonly home: string;
-  readonly why: string;
-}
-
 /** Those whose name has it. */
-export function found(list: readonly Session[], wanted: string): readonly Session[] {
+export function found<T extends { readonly name: string }>(list: readonly T[], wanted: string): readonly T[] {
   const part = wanted.trim().toLowerCase();
   return part === '' ? list : list.filter(({ name }) => name.toLowerCase().includes(part));
 }

@@ -6,7 +6,8 @@ import { kindOf, span, stateText, type Session } from '@persistent-terminal-hub/
 import * as React from 'react';
 
 import { Command } from './commands.js';
-import { changesOf, found, linesOf, type Elsewhere } from './list.js';
+import { changesOf, found, linesOf } from './list.js';
+import { Others, pageOf, type OtherWorkspace } from './others.js';
 import type { Sessions } from './sessions.js';
 
 /** From so many sessions on there is a field to find one. */
@@ -15,30 +16,45 @@ const MANY = 10;
 export interface Around {
   readonly sessions: Sessions;
   readonly commands: CommandRegistry;
-  readonly elsewhere: Elsewhere;
+  /** The hub's home page; empty: there is no hub, and no other workspace. */
+  readonly home: string;
   /** Show what can be done with a session, at this place of the window. */
   menu(session: Session, x: number, y: number): void;
 }
 
 export class Panel extends ReactWidget {
+  private readonly others: Others | null;
+
   constructor(private readonly around: Around) {
     super();
+    this.others = around.home === '' ? null : new Others(around.sessions.api, () => this.isVisible);
+    this.others?.changed.connect(() => this.update());
     this.addClass('pth-Panel');
     around.sessions.changed.connect(() => this.update());
     around.sessions.look(() => this.isVisible);
   }
 
   protected override onAfterShow(): void {
-    void this.around.sessions.refresh();
+    this.refresh();
     this.update();
   }
 
+  private refresh(): void {
+    void this.around.sessions.refresh();
+    void this.others?.refresh();
+  }
+
   protected override render(): React.JSX.Element {
-    return <List {...this.around} />;
+    return <List {...this.around} others={this.others} refresh={() => this.refresh()} />;
   }
 }
 
-function List({ sessions, commands, elsewhere, menu }: Around): React.JSX.Element {
+interface ListProps extends Around {
+  readonly others: Others | null;
+  readonly refresh: () => void;
+}
+
+function List({ sessions, commands, home, menu, others, refresh }: ListProps): React.JSX.Element {
   const [wanted, setWanted] = React.useState('');
   const { list, problem, locked } = sessions;
   const news = useNews(sessions);
@@ -54,7 +70,7 @@ function List({ sessions, commands, elsewhere, menu }: Around): React.JSX.Elemen
         <button type="button" className="pth-Panel-icon" title="New session" aria-label="New session" onClick={() => run(Command.create)}>
           <addIcon.react tag="span" />
         </button>
-        <button type="button" className="pth-Panel-icon" title="Look again" aria-label="Look again" onClick={() => void sessions.refresh()}>
+        <button type="button" className="pth-Panel-icon" title="Look again" aria-label="Look again" onClick={refresh}>
           <refreshIcon.react tag="span" />
         </button>
       </div>
@@ -91,7 +107,7 @@ function List({ sessions, commands, elsewhere, menu }: Around): React.JSX.Elemen
           <ul aria-label="Ended sessions of this workspace">{rows(ended)}</ul>
         </details>
       )}
-      <Others {...elsewhere} />
+      {others && <Elsewhere others={others} home={home} wanted={wanted} />}
     </div>
   );
 }
@@ -135,17 +151,65 @@ function Row({ session, locked, run, menu }: RowProps): React.JSX.Element {
   );
 }
 
-function Others({ home, why }: Elsewhere): React.JSX.Element | null {
-  return home === '' ? null : (
+interface ElsewhereProps {
+  readonly others: Others;
+  readonly home: string;
+  readonly wanted: string;
+}
+
+function Elsewhere({ others: { list, problem }, home, wanted }: ElsewhereProps): React.JSX.Element {
+  return (
     <section className="pth-Panel-others" aria-label="Other workspaces">
       <h3>Other workspaces</h3>
+      {problem && (
+        <p className="pth-Panel-problem">
+          <strong>{problem.message}</strong> {problem.hint}
+        </p>
+      )}
+      {list === null && !problem && <p className="pth-Panel-quiet">Asking the hub…</p>}
+      {list?.map(one => <Other key={one.name} workspace={one} wanted={wanted} />)}
       <p className="pth-Panel-quiet">
-        {why}{' '}
+        {list?.length === 0 && 'There is no other one. '}
         <a href={home} target="_blank" rel="noopener">
           Home page
         </a>
       </p>
     </section>
+  );
+}
+
+/** Its sessions open on its own terminal page, in another tab of the browser. */
+function Other({ workspace, wanted }: { readonly workspace: OtherWorkspace; readonly wanted: string }): React.JSX.Element {
+  const { title, badge, summary, state } = workspace;
+  const running = state === 'running' || state === 'locked';
+  const sessions = found(workspace.sessions, wanted);
+  return (
+    <div className="pth-Panel-other">
+      <p>
+        <a href={running ? pageOf(workspace) : workspace.url} target="_blank" rel="noopener">
+          <bdi>{title}</bdi>
+        </a>{' '}
+        <span className="pth-Panel-quiet">
+          {badge}
+          {summary && `: ${summary}`}
+        </span>
+      </p>
+      {sessions.length > 0 && (
+        <ul aria-label={`Sessions of ${title}`}>
+          {sessions.map(session => (
+            <li key={session.id} data-kind={session.state}>
+              <a className="pth-Panel-open" href={pageOf(workspace, session)} target="_blank" rel="noopener">
+                <span className="pth-Panel-dot" aria-hidden="true" />
+                <span className="pth-Panel-text">
+                  <bdi className="pth-Panel-name">{session.name}</bdi>
+                  <span className="pth-Panel-quiet">{session.text}</span>
+                </span>
+              </a>
+            </li>
+          ))}
+        </ul>
+      )}
+    </div>
   );
 }
 

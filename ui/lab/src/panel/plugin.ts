@@ -9,7 +9,6 @@ import type { Session } from '@persistent-terminal-hub/client';
 import type { Opener } from '../terminal/opener.js';
 import { IOpener } from '../terminal/plugin.js';
 import { addCommands, Command } from './commands.js';
-import type { Elsewhere } from './list.js';
 import { Panel } from './panel.js';
 import { ISessions, type Sessions } from './sessions.js';
 
@@ -24,15 +23,10 @@ const icon = new LabIcon({
     '</g></svg>'
 });
 
-/** A page of one workspace has no right to ask another one, nor the service that knows them all. */
-function elsewhere(): Elsewhere {
+/** The hub's home page; empty: there is no hub. */
+function home(): string {
   const prefix = PageConfig.getOption('hubPrefix');
-  return {
-    home: prefix === '' ? '' : `${PageConfig.getOption('hubHost')}${prefix}home`,
-    why:
-      'Sessions of your other workspaces are not listed here: a page of one workspace may not look into another one. ' +
-      'The home page shows them all.'
-  };
+  return prefix === '' ? '' : `${PageConfig.getOption('hubHost')}${prefix}home`;
 }
 
 export const panelPlugin: JupyterFrontEndPlugin<void> = {
@@ -62,7 +56,7 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
       shown.aboutToClose.connect(() => window.setTimeout(() => shown.dispose()));
       shown.open(x, y);
     };
-    const panel = new Panel({ sessions, commands, elsewhere: elsewhere(), menu });
+    const panel = new Panel({ sessions, commands, home: home(), menu });
     panel.id = 'pth-panel';
     panel.title.icon = icon;
     panel.title.caption = 'Persistent terminals';
