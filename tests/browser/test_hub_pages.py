@@ -64,6 +64,9 @@ def test_home_from_start_to_stop(stack: Stack, browser: Browser) -> None:
         ada.page.goto(f"{stack.url}/hub/{path}")
         no_serious_violation(ada.page)
     ada.login()
+    for path in ("passkeys", "change-password", "token"):
+        ada.page.goto(f"{stack.url}/hub/{path}")
+        no_serious_violation(ada.page)
     ada.page.goto(f"{stack.url}/hub/home")
     ada.wait_state("new")
     stack.start_workspace(stack.login("ada"), "ada")
