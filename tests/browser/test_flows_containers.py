@@ -183,6 +183,21 @@ def test_typing_goes_on_on_the_tablet(laptop: Device, tablet: Device) -> None:
     laptop.shows("interrupted-4")
 
 
+def test_a_flood_stays_interactive_on_both(laptop: Device, tablet: Device) -> None:
+    """50 MB, again and again, out of a container with half a CPU; figures are `test_terminal_flood`'s."""
+    laptop.run("clear; seq -w 6300000 > big; wc -c < big")
+    laptop.shows("50400000")
+    for typing, watching in ((laptop, tablet), (tablet, laptop)):
+        typing.run("clear; while cat big; do :; done")
+        for device in (typing, watching):
+            device.shows(re.compile(r"\d{7}\s*\d{7}"))
+        typing.page.keyboard.press("Control+c")
+        typing.run(f"clear; echo calm-$((40+{int(typing.touch)}))")
+        for device in (typing, watching):
+            device.shows(f"calm-4{int(typing.touch)}")
+            device.live()
+
+
 def test_a_killed_server_neither_loses_nor_doubles_a_keystroke(
     stack: Stack, laptop: Device, tablet: Device
 ) -> None:
