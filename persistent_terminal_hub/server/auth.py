@@ -29,10 +29,11 @@ import aiohttp
 from jupyterhub.httpclient import fetch
 from jupyterhub.services.auth import HubOAuth
 from jupyterhub.singleuser.extension import JupyterHubIdentityProvider
-from jupyterhub.utils import make_ssl_context
 from tornado.log import app_log
 from tornado.web import HTTPError
 from traitlets import default
+
+from .hub_http import tls_options
 
 UserModel = dict[str, Any]
 
@@ -247,9 +248,7 @@ class PatientHubOAuth(HubOAuth):
 
     async def _ask(self, url: str, api_token: str) -> UserModel | None:
         """The hub's answer; None when it does not know the token."""
-        options: dict[str, Any] = {}
-        if self.certfile or self.keyfile:
-            options["ssl"] = make_ssl_context(self.keyfile, self.certfile, cafile=self.client_ca)
+        options = tls_options(self.certfile, self.keyfile, self.client_ca)
         headers = {"Authorization": f"token {api_token}"}
         try:
             async with asyncio.timeout(HUB_SECONDS):

@@ -6,21 +6,19 @@ that it has anyway, for names and states; that opens nothing.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.utils import url_path_join
-from jupyterhub.httpclient import fetch
 from tornado import web
 
 from .api import SessionsHandler
 from .errors import SessionError
-from .hub_reach import tls_options
+from .hub_http import Lately, ask_hub, hub_url
 from .presence import is_owner
 
 SETTING: Final = "persistent_terminals_elsewhere"
@@ -28,6 +26,8 @@ SETTING: Final = "persistent_terminals_elsewhere"
 HUB_SECONDS: Final = 6.0
 #: Seconds that an answer counts, for however many pages.
 FRESH_SECONDS: Final = 3.0
+#: Bytes of an answer: ten thousand sessions fit.
+MOST_BYTES: Final = 8 * 1024 * 1024
 _TEXTS: Final = ("name", "title", "url", "state", "badge", "summary")
 _SESSION_TEXTS: Final = ("id", "name", "state", "text")
 
@@ -63,36 +63,19 @@ class Elsewhere:
         """`ask` gives status and body; it may raise OSError, TimeoutError, aiohttp.ClientError."""
         self._ask = ask
         self._own = own
-        self._seen: tuple[float, Workspaces] | None = None
-        self._asking: asyncio.Task[Workspaces] | None = None
+        #: The others. Raises SessionError.
+        self.workspaces = Lately(self._look, FRESH_SECONDS).get
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Elsewhere | None:
         """What the spawner told; None for a server without a hub."""
-        api, workspace = environ.get("JUPYTERHUB_API_URL", ""), environ.get("PTH_WORKSPACE_ID", "")
-        token = environ.get("JUPYTERHUB_API_TOKEN", "")
+        names = ("JUPYTERHUB_API_URL", "PTH_WORKSPACE_ID", "JUPYTERHUB_API_TOKEN")
+        api, workspace, token = (environ.get(name, "") for name in names)
         if not (api and workspace and token):
             return None
-        url = f"{api.rstrip('/').removesuffix('/api')}/persistent-terminals/api/workspaces"
-        options = tls_options(
-            *(environ.get(f"JUPYTERHUB_SSL_{name}", "") for name in ("CERTFILE", "KEYFILE", "CLIENT_CA"))
-        )
-
-        async def ask() -> tuple[int, bytes]:
-            headers = {"Authorization": f"token {token}"}
-            async with asyncio.timeout(HUB_SECONDS):
-                answer = await fetch(url, raise_for_status=False, headers=headers, **options)
-                return answer.status, await answer.read()
-
+        url = hub_url(api, "api/workspaces")
+        ask = partial(ask_hub, url, seconds=HUB_SECONDS, most=MOST_BYTES, token=token)
         return cls(ask, workspace.partition("/")[2])
-
-    async def workspaces(self) -> Workspaces:
-        """The others. Raises SessionError."""
-        if self._seen is not None and time.monotonic() - self._seen[0] < FRESH_SECONDS:
-            return self._seen[1]
-        if self._asking is None:
-            self._asking = asyncio.ensure_future(self._look())
-        return await asyncio.shield(self._asking)
 
     async def _look(self) -> Workspaces:
         try:
@@ -105,17 +88,13 @@ class Elsewhere:
                 )
             if status != 200:
                 raise ValueError(f"status {status}")
-            found = others_in(body, self._own)
+            return others_in(body, self._own)
         except (OSError, aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             raise SessionError(
                 503,
                 "The hub does not answer, so your other workspaces are not known at the moment.",
                 "What runs in them goes on.",
             ) from error
-        finally:
-            self._asking = None
-        self._seen = (time.monotonic(), found)
-        return found
 
 
 class ElsewhereHandler(SessionsHandler):

@@ -15,14 +15,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from jupyterhub.httpclient import fetch
-from jupyterhub.utils import make_ssl_context
 
 from persistent_terminal_hub.tokens import Purpose, TokenError, Verified, jwks, keys_of, verify
+
+from .hub_http import ask_hub, hub_url
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +65,7 @@ class HubKeys:
         if not (api and hub_id and workspace):
             return None
         directory = environ.get("PTH_RUNTIME_DIR")
-        url = f"{api.rstrip('/').removesuffix('/api')}/persistent-terminals/jwks.json"
-        return cls(url, hub_id, workspace, Path(directory) if directory else None)
+        return cls(hub_url(api, "jwks.json"), hub_id, workspace, Path(directory) if directory else None)
 
     async def verify(
         self, token: object, purpose: Purpose, *, subject: str | None = None, max_lifetime: float = 60.0
@@ -157,22 +156,7 @@ def _keys_in(document: bytes) -> dict[str, Ed25519PublicKey]:
 
 async def _fetch(url: str) -> bytes:
     """The body at `url`. OSError, ClientError or TimeoutError when there is none."""
-    options: dict[str, Any] = {}
-    key, certificate, authority = (
-        os.environ.get(f"JUPYTERHUB_SSL_{name}", "") for name in ("KEYFILE", "CERTFILE", "CLIENT_CA")
-    )
-    if key or certificate:
-        options["ssl"] = make_ssl_context(key, certificate, cafile=authority)
-    async with asyncio.timeout(HUB_SECONDS):
-        response = await fetch(url, raise_for_status=False, allow_redirects=False, **options)
-        try:
-            if response.status != 200:
-                raise OSError(f"status {response.status}")
-            body = bytearray()
-            async for piece in response.content.iter_any():
-                body += piece
-                if len(body) > MAX_DOCUMENT:
-                    raise OSError("the answer is too long")
-        finally:
-            response.close()
-    return bytes(body)
+    status, body = await ask_hub(url, seconds=HUB_SECONDS, most=MAX_DOCUMENT)
+    if status != 200:
+        raise OSError(f"status {status}")
+    return body

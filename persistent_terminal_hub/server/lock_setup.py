@@ -131,11 +131,9 @@ def set_up(serverapp: Any, link: KeeperLink | None) -> Gate:
         keys = settings.get(HUB_KEYS)
         if isinstance(keys, HubKeys):
             tokens = settings[TOKENS] = HubTokens(keys, owner)
-        settings[REACH] = _reach(os.environ)
+        settings[REACH] = _reach(os.environ.get("JUPYTERHUB_API_URL", ""))
     return gate
 
 
-def _reach(environment: Mapping[str, str]) -> HubReach | None:
-    api = environment.get("JUPYTERHUB_API_URL")
-    names = ("JUPYTERHUB_SSL_CERTFILE", "JUPYTERHUB_SSL_KEYFILE", "JUPYTERHUB_SSL_CLIENT_CA")
-    return HubReach(hub_of(api, *(environment.get(name, "") for name in names))) if api else None
+def _reach(api: str) -> HubReach | None:
+    return HubReach(hub_of(api)) if api else None
