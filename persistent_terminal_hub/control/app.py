@@ -21,6 +21,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from jupyterhub.services.auth import HubOAuthCallbackHandler
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
@@ -135,15 +136,16 @@ class Control:
         parts = (unseal(part, owner=user, purpose=f"answer:{n}") for n, part in enumerate(sealed))
         return json.loads(b"".join(parts))
 
-    async def _operation_at(self, task: Task, course: Course) -> None:
-        """An operation begins or ends. Its record is in the log before its row says so, and once."""
+    def _operation_at(self, task: Task, course: Course, session: Session) -> None:
+        """An operation begins or ends. Its row and its record say so together, or neither: one of them alone
+        would be contradicted when we die, and it is cancelled before another instance goes on."""
         events: list[dict[str, Any]] = []
         if task.course.state is State.WAITING:  # as it was when this instance took it
             events.append(operation_records.asked(task))
         if course.state in FINAL:
             events.append(operation_records.ended(task, course, time.time()))
         if events:
-            await self.blocking(self.audit_log.append, [Entry.of(event) for event in events])
+            self.audit_log.append_in(session, [Entry.of(event) for event in events])
 
     async def close(self) -> None:
         """Let go of everything."""

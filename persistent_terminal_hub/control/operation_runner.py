@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.operation_store import (
@@ -92,7 +93,7 @@ class Runner:
         steps: Mapping[str, Step],
         holder: str,
         call: Blocking,
-        on_change: Callable[[Task, Course], Awaitable[None]],
+        on_change: Callable[[Task, Course, Session], None],
     ) -> None:
         self.store = store
         self.holder = holder
@@ -220,10 +221,8 @@ class Runner:
             pause = min(pause * 2, 5.0)
 
     async def _save(self, work: Work, message: str) -> None:
-        # What must not be lost when we die now is written before the row says that it is over.
-        await self._on_change(work.task, work.course)
-        share = percent(work.plan, work.course)
-        known = await self.call(self.store.save, work.task.id, self.holder, work.course, share, message)
+        share, also = percent(work.plan, work.course), partial(self._on_change, work.task, work.course)
+        known = await self.call(self.store.save, work.task.id, self.holder, work.course, share, message, also)
         if known.cancel and not work.course.is_final:
             work.course = replace(work.course, cancel=True)
             work.cancelled.set()

@@ -174,8 +174,14 @@ class OperationStore:
 
         return self._database.run(work)
 
-    def save(self, identity: str, holder: str, course: Course, percent: int, message: str) -> Course:
-        """Note how far it is and say so; the course, with a cancellation that came meanwhile."""
+    def save(
+        self, identity: str, holder: str, course: Course, percent: int, message: str,
+        also: Callable[[Session], None] = lambda session: None,
+    ) -> Course:  # fmt: skip
+        """Note how far it is and say so; the course, with a cancellation that came meanwhile.
+
+        `also` is done in the same transaction.
+        """
 
         def work(session: Session) -> Course:
             row = self._held(session, identity, holder)
@@ -185,6 +191,7 @@ class OperationStore:
             if course.is_final:
                 row.sealed, row.lease_until, row.lease_holder = "", 0.0, ""
             _say(session, identity, now, percent, message)
+            also(session)
             return course_of(row)
 
         return self._database.run(work)

@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from persistent_terminal_hub.control.audit_log import AuditLog, Entry, Query
 from persistent_terminal_hub.control.database import Database
 from persistent_terminal_hub.control.errors import ApiError
 from persistent_terminal_hub.control.models import Operation, Workspace
+from persistent_terminal_hub.control.operation_records import ended
 from persistent_terminal_hub.control.operation_runner import Runner, Work
 from persistent_terminal_hub.control.operation_store import (
     KEPT_SECONDS,
@@ -161,9 +163,11 @@ async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 def runner(store: OperationStore, steps: Steps, name: str) -> tuple[Runner, list[State]]:
     ends: list[State] = []
+    over: set[str] = set()
 
-    async def changed(_task: Task, course: Course) -> None:
-        if course.is_final:
+    def changed(task: Task, course: Course, _session: Session) -> None:
+        if course.is_final and task.id not in over:  # a transaction may be repeated
+            over.add(task.id)
             ends.append(course.state)
 
     made = Runner(store, steps.table(), name, asyncio.to_thread, changed)
@@ -252,6 +256,48 @@ async def test_a_killed_instance_is_followed(database: Database, store: Operatio
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert steps.done == ["start", "finish"] and ends == [State.DONE]
+
+
+async def test_a_row_and_its_record_end_together(
+    database: Database, store: OperationStore, clock: Clock, tmp_path: Path
+) -> None:
+    """Killed at its end, cancelled, and then taken by another one: one end is told, the true one."""
+    log = AuditLog(database, FileKeys(tmp_path / "audit.json"))
+    identity = await asyncio.to_thread(ask, database, store, "create")
+
+    loop, died = asyncio.get_running_loop(), asyncio.Event()
+
+    class Killed(Exception):
+        pass
+
+    def instance(name: str, dies: bool) -> Runner:
+        def changed(task: Task, course: Course, session: Session) -> None:
+            if course.is_final:
+                log.append_in(session, [Entry.of(ended(task, course, clock.now))])
+                if dies:
+                    loop.call_soon_threadsafe(died.set)
+                    raise Killed
+
+        return Runner(store, Steps().table(), name, asyncio.to_thread, changed)
+
+    async def works(name: str, dies: bool, done: Callable[[], bool]) -> None:
+        task = asyncio.ensure_future(instance(name, dies).run())
+        await until(done)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    def course() -> Course:
+        task = store.get(identity)
+        assert task is not None
+        return task.course
+
+    await works("dead", True, died.is_set)
+    assert not course().is_final and log.find(Query()) == []
+    assert store.cancel(identity) is not None
+    clock.now += LEASE_SECONDS + 1
+    await works("alive", False, lambda: course().is_final)
+    assert [row.result for row in log.find(Query())] == ["cancelled"]
+    assert course().state is State.CANCELLED
 
 
 async def test_many_for_two_instances(database: Database, store: OperationStore) -> None:
