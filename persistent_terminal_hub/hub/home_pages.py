@@ -41,9 +41,12 @@ class HomeBase(HonestStop, BaseHandler):
         """`parts`: the hub's."""
         self._parts = parts
 
-    async def cards(self, user: User, patience: float, *, inside: bool | None = None) -> list[Card]:
-        """Of all of a person's workspaces; the default one first. `inside`: whether who asks may know what
-        runs in them, by default who may open them all."""
+    def sees_inside(self, user: User) -> bool:
+        """Whether who asks is told what runs in them: a token that may not open them all is not."""
+        return bool(self.has_scope(f"access:servers!user={user.name}"))
+
+    async def cards(self, user: User, patience: float) -> list[Card]:
+        """Of all of a person's workspaces; the default one first."""
         settings = self._parts.settings
         actions = HomeActions(self, self._parts)
         makings = await self._parts.makings.of(user.name)
@@ -53,7 +56,7 @@ class HomeBase(HonestStop, BaseHandler):
             failed = {"message": making.failed, "failed": True} if making.failed else {"making": making.words}
             known[name] = replace(found, **failed)
         running = [each.name for each in known.values() if each.phase == "running" and not each.making]
-        if not (self.has_scope(f"access:servers!user={user.name}") if inside is None else inside):
+        if not self.sees_inside(user):
             running = []
         told = await self._parts.gather.ask([actions.target(name) for name in running], patience)
         groups = [group.name for group in user.groups]
@@ -164,12 +167,16 @@ class WorkspacesApi(HomeApi):
     of a locked workspace no session.
     """
 
+    def sees_inside(self, user: User) -> bool:
+        """Names and states, no more: see `_brief`."""
+        return True
+
     async def get(self) -> None:
         """JSON."""
         user = self.current_user
         if not isinstance(user, User) or not self.parsed_scopes.get("access:servers"):
             raise HTTPError(403, "This needs the token of a server, or access:servers.")
-        cards = await self.cards(user, API_PATIENCE, inside=True)
+        cards = await self.cards(user, API_PATIENCE)
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps({"workspaces": [_brief(each) for each in cards]}))
