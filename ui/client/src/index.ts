@@ -34,5 +34,5 @@ export {
   type TerminalState
 } from './terminal.js';
 export { Watch, type Told } from './watch.js';
-export { kindOf, lossText, nameProblem, span, stateText, type Kind } from './words.js';
+export { droppedText, kindOf, lossText, nameProblem, span, stateText, type Kind } from './words.js';
 export { XtermAdapter, type Typist, type XtermLike } from './xterm.js';

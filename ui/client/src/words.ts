@@ -1,6 +1,7 @@
 /** What is told of sessions, in words. Pure. */
 
 import type { Session } from './api.js';
+import type { DropReason } from './events.js';
 import { exitText } from './sentences.js';
 
 /** A span in words: `3 minutes`. */
@@ -67,4 +68,20 @@ export function nameProblem(name: string): string {
   return /^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(name)
     ? ''
     : 'Use letters, digits, “_”, “.” and “-”; begin with a letter or a digit.';
+}
+
+const DROPPED: Readonly<Record<DropReason, string>> = {
+  restarted: 'the session was restarted, and this was for the program before',
+  forgotten: 'the workspace was restarted, and it might have been typed twice',
+  read_only: 'you only watch this session',
+  full: 'too much waits to be sent already',
+  locked: 'the workspace is locked',
+  ended: 'the session has ended',
+  refused: 'the session cannot be attached to'
+};
+
+/** What becomes of input that cannot be delivered. */
+export function droppedText(size: number, reason: DropReason): string {
+  const what = size === 1 ? 'One typed byte was' : `${size} typed bytes were`;
+  return `${what} not delivered: ${DROPPED[reason]}.`;
 }

@@ -7,9 +7,9 @@
 
 import type { ServerConnection, Terminal } from '@jupyterlab/services';
 import { Signal, type ISignal } from '@lumino/signaling';
-import { TerminalStream, type Exit, type Sink, type WorkspaceApi } from '@persistent-terminal-hub/client';
+import { droppedText, TerminalStream, type Exit, type Sink, type WorkspaceApi } from '@persistent-terminal-hub/client';
 
-import { droppedText, statusOf } from './told.js';
+import { statusOf } from './told.js';
 
 export interface Saying {
   /** As the protocol's notices have it, or `dropped`. */

@@ -1,7 +1,7 @@
 /** What stands above a terminal that is not simply there. Pure. */
 
 import type { Terminal } from '@jupyterlab/services';
-import { exitText, span, type Condition, type DropReason, type Exit, type SessionExit } from '@persistent-terminal-hub/client';
+import { exitText, span, type Condition, type Exit, type SessionExit } from '@persistent-terminal-hub/client';
 
 export type Act = 'try' | 'reload' | 'again' | 'close' | 'new';
 
@@ -87,20 +87,4 @@ export function told(facts: Facts): Told | null {
       return { kind: 'lost', sentence, hint: hint + waiting, since, acts: condition === 'locked' ? [] : ['try'] };
     }
   }
-}
-
-const DROPPED: Readonly<Record<DropReason, string>> = {
-  restarted: 'the session was restarted, and this was for the program before',
-  forgotten: 'the workspace was restarted, and it might have been typed twice',
-  read_only: 'you only watch this session',
-  full: 'too much waits to be sent already',
-  locked: 'the workspace is locked',
-  ended: 'the session has ended',
-  refused: 'the session cannot be attached to'
-};
-
-/** What becomes of input that cannot be delivered. */
-export function droppedText(size: number, reason: DropReason): string {
-  const what = size === 1 ? 'One typed byte was' : `${size} typed bytes were`;
-  return `${what} not delivered: ${DROPPED[reason]}.`;
 }

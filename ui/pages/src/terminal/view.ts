@@ -3,6 +3,7 @@
 import {
   TerminalStream,
   XtermAdapter,
+  type DropReason,
   type Notice,
   type Session,
   type TerminalState,
@@ -36,7 +37,7 @@ const STILL = 80;
 export interface Host {
   changed(): void;
   notice(notice: Notice): void;
-  dropped(size: number, reason: string): void;
+  dropped(size: number, reason: DropReason): void;
   ended(): void;
   locked(): void;
   /** Look at it before it is pasted. */

@@ -1,6 +1,6 @@
 /** What the page says about texts; what it says about sessions is every page's. Pure. */
 
-export { kindOf, lossText, nameProblem, span, stateText, type Kind } from '@persistent-terminal-hub/client';
+export { droppedText, kindOf, lossText, nameProblem, span, stateText, type Kind } from '@persistent-terminal-hub/client';
 
 /** Whether a person should look at a text before it is pasted: each line of it could run as a command. */
 export function isRisky(text: string): boolean {
@@ -17,20 +17,4 @@ export function harmless(text: string): string {
 /** How many lines it has; an end of the last one is none. */
 export function linesOf(text: string): number {
   return text.replace(/(?:\r\n|\r|\n)$/, '').split(/\r\n|\r|\n/).length;
-}
-
-const DROPPED: Readonly<Record<string, string>> = {
-  restarted: 'the session was restarted, and this was for the program before',
-  forgotten: 'the workspace was restarted, and it might have been typed twice',
-  read_only: 'you only watch this session',
-  full: 'too much waits to be sent already',
-  locked: 'the workspace is locked',
-  ended: 'the session has ended',
-  refused: 'the session cannot be attached to'
-};
-
-/** What was typed and will not arrive. */
-export function droppedText(size: number, reason: string): string {
-  const what = size === 1 ? 'One typed byte was' : `${size} typed bytes were`;
-  return `${what} not delivered: ${DROPPED[reason] ?? reason}.`;
 }
