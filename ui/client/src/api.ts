@@ -1,6 +1,8 @@
 /** The sessions of one workspace, over HTTP; `docs/reference/sessions-api.md` says what each request does. */
 
+import { readElsewhere, type OtherWorkspace } from './elsewhere.js';
 import { ApiError, errorOf } from './errors.js';
+import { fieldsOf, list, number, text, type Fields } from './fields.js';
 import { readStatus, type Status } from './status.js';
 
 export interface ApiOptions {
@@ -63,14 +65,6 @@ export interface Creation {
   readonly rows?: number;
   readonly cols?: number;
 }
-
-type Fields = Readonly<Record<string, unknown>>;
-
-const fieldsOf = (value: unknown): Fields => (typeof value === 'object' && value !== null ? (value as Fields) : {});
-const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
-const number = (value: unknown): number | null =>
-  typeof value === 'number' && Number.isFinite(value) ? value : null;
-const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 
 function date(value: unknown): Date | null {
   const read = typeof value === 'string' ? new Date(value) : null;
@@ -210,6 +204,11 @@ export class WorkspaceApi {
   /** What the rules are asked about: durations in seconds. */
   async facts(): Promise<Fields> {
     return fieldsOf(await this.ask('GET', `facts${QUIET}`));
+  }
+
+  /** The owner's other workspaces and their sessions; the hub asks each of them. */
+  async elsewhere(): Promise<OtherWorkspace[]> {
+    return readElsewhere(await this.ask('GET', `elsewhere${QUIET}`));
   }
 
   /** What a page keeps in the workspace, so that it is the same on every device; `{}`: nothing yet. */

@@ -15,6 +15,7 @@ export {
 export { listen } from './beacon.js';
 export { afterClose, Code, LIMITS, ProtocolError, SUBPROTOCOL, type Limits } from './codes.js';
 export { Connection } from './connection.js';
+export { readElsewhere, type OtherSession, type OtherWorkspace } from './elsewhere.js';
 export { ApiError, errorOf, type ErrorKind } from './errors.js';
 export type { DropReason, Event, State, StateName } from './events.js';
 export type { Sink } from './feeder.js';

@@ -7,7 +7,7 @@ import * as React from 'react';
 
 import { Command } from './commands.js';
 import { changesOf, found, linesOf } from './list.js';
-import { Others, pageOf, type OtherWorkspace } from './others.js';
+import { Others, pageOf } from './others.js';
 import type { Sessions } from './sessions.js';
 
 /** From so many sessions on there is a field to find one. */
