@@ -10,8 +10,8 @@ import requests
 from playwright.sync_api import Browser, Locator
 
 from tests.browser.axe import no_serious_violation
-from tests.browser.lab import Person, chromium
-from tests.support.stack import Stack
+from tests.browser.lab import DESKTOP, Person, chromium
+from tests.support.stack import PASSWORD, Stack
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.netns, pytest.mark.timeout(240)]
@@ -149,6 +149,37 @@ def told_by_the_other_one(stack: Stack, ada: AtHome) -> None:
     ).raise_for_status()
     wait_for(lambda: others()[0]["state"] == "locked", 30, "the lock is known")
     assert others()[0]["sessions"] == [] and "training" not in str(others())
+
+
+def test_accounts_are_asked_for_and_approved(stack: Stack, browser: Browser) -> None:
+    ben = Person(browser, stack, "ben")
+    ben.page.goto(f"{stack.url}/hub/signup")
+    ben.page.fill("#username", "ben")
+    ben.page.fill("#signup_password", PASSWORD)
+    ben.page.fill("#signup_password_confirmation", PASSWORD)
+    ben.page.keyboard.press("Enter")
+    ben.page.get_by_text("An administrator has to approve it").wait_for()
+    no_serious_violation(ben.page)
+    ben.leave()
+    admin = Person(browser, stack, "admin", {"width": 320, "height": 640})
+    admin.login(stack.admin_password)
+    page = admin.page
+    page.goto(f"{stack.url}/hub/authorize")
+    page.locator("[data-account=ada] summary").click()
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.wait_for_selector(f"html[data-bs-theme={scheme}]")
+        no_serious_violation(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    page.set_viewport_size(DESKTOP)
+    no_serious_violation(page)
+    row = page.get_by_role("row", name="ben")
+    row.get_by_role("button", name="Approve ben").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("status").get_by_text("ben may log in now.").wait_for()
+    row.get_by_text("approved").wait_for()
+    no_serious_violation(page)
+    admin.leave()
 
 
 def test_a_new_workspace_and_its_end(stack: Stack, browser: Browser) -> None:
