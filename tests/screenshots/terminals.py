@@ -80,6 +80,25 @@ def terminal_page(camera: Camera, browser: Browser, stack: Stack, device: str) -
         stack.line.cut()
         expect(ada.page.locator(".banner")).to_contain_text("connection was lost", timeout=30_000)
 
+    def beside(key: str, session: str) -> None:
+        """Another pane, by keyboard."""
+        dialog = ada.page.get_by_role("dialog")
+        ada.page.keyboard.press(f"Alt+Shift+{key}")
+        option = dialog.locator("option").filter(has_text=session)
+        dialog.get_by_label("Session").select_option(option.get_attribute("value"))
+        dialog.get_by_role("button", name="Split", exact=True).click()
+        expect(dialog).to_have_count(0)
+        expect(ada.page.locator(LIVE)).to_be_visible()
+
+    def two() -> None:
+        show()
+        beside("D", "notes")
+        expect(ada.page.locator(".pane[data-active=true] .xterm-rows")).to_contain_text("$")
+
+    ada.state("terminal-split-two", two)
+    ada.state("terminal-split-three", partial(beside, "S", "compare-all-models"))
+    for _ in range(2):  # the layout is the same on every device: as it was for the next picture
+        ada.page.keyboard.press("Alt+Shift+X")
     ada.state("terminal-search", find)
     ada.state("terminal-paste", paste)
     ada.state("terminal-ended", ended)
