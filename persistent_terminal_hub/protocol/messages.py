@@ -207,6 +207,7 @@ class Keyframe(Message):
     size: int = field(metadata=_int(0, 2**31))
     rows: int = field(metadata=_ROWS)
     cols: int = field(metadata=_COLS)
+    begin: int | None = field(default=None, metadata=_OFFSET)  # nothing printed before is on its lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,14 +74,17 @@ class Cursor:
         if not self._unacked_keyframe:
             self.window.sent(stop, self._acked, now)
 
-    def keyframe(self, offset: int, data: bytes, rows: int, cols: int, view: JournalView) -> None:
-        """The keyframe that was asked for: the terminal as it is before the byte at `offset`."""
+    def keyframe(
+        self, offset: int, data: bytes, rows: int, cols: int, view: JournalView, begin: int | None = None
+    ) -> None:
+        """The keyframe that was asked for: the terminal as it is before the byte at `offset`, without what
+        was printed before `begin`."""
         if self._jump is None or self._asked_at is None:
             return
         if self.place is not None and view.floor <= self.place >= offset:
             self._forget_jump()  # the client is further than this already
         elif view.floor <= offset <= view.head:
-            self._enter(offset, data, rows, cols)
+            self._enter(offset, data, rows, cols, begin)
         else:  # the journal overtook it meanwhile
             self._asked_at = None
             self._retries += 1
@@ -171,10 +174,10 @@ class Cursor:
             return None
         offset = max(view.floor, view.head - self._limits.replay_whole)
         size = view.size_at(offset)[0]
-        self._enter(offset, b"", size.rows, size.cols)
+        self._enter(offset, b"", size.rows, size.cols, offset)
         return self._outbox.popleft()
 
-    def _enter(self, offset: int, data: bytes, rows: int, cols: int) -> None:
+    def _enter(self, offset: int, data: bytes, rows: int, cols: int, begin: int | None) -> None:
         """Leave everything before `offset` behind and begin again there."""
         reason = self._jump
         if reason is None:
@@ -182,7 +185,7 @@ class Cursor:
         if self._jump_from is not None and offset > self._jump_from:
             self._outbox.append(Send(Skipped(self._jump_from, offset)))
         self._outbox.append(Send(Reset(reason)))
-        self._outbox.append(Send(Keyframe(offset, len(data), rows, cols)))
+        self._outbox.append(Send(Keyframe(offset, len(data), rows, cols, begin)))
         chunk = self._limits.chunk
         for at in range(0, len(data), chunk):
             self._outbox.append(SendFrame(encode_output(Kind.KEYFRAME, at, data[at : at + chunk])))

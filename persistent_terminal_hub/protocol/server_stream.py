@@ -225,9 +225,11 @@ class ServerStream:
         self.responder = responder
         return [Send(Responder(responder, view.head))]
 
-    def keyframe(self, offset: int, data: bytes, rows: int, cols: int, view: JournalView) -> None:
+    def keyframe(
+        self, offset: int, data: bytes, rows: int, cols: int, view: JournalView, begin: int | None = None
+    ) -> None:
         """The keyframe that was asked for: the terminal as it is before the byte at `offset`; then pull."""
-        self.cursor.keyframe(offset, data, rows, cols, view)
+        self.cursor.keyframe(offset, data, rows, cols, view, begin)
 
     def keyframe_unavailable(self) -> None:
         """No keyframe can be made; then pull."""

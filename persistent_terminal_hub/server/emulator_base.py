@@ -30,6 +30,10 @@ class Emulator(Protocol):
     def alternate(self) -> bool:
         """Whether the last keyframe shows the alternate screen."""
 
+    @property
+    def above(self) -> int:
+        """How many of the bytes it was fed are above all that its keyframe shows, as far as is known."""
+
     def feed(self, data: bytes) -> None:
         """Take output that follows what was fed before."""
 

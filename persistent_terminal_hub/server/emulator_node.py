@@ -82,8 +82,8 @@ class NodeWorker:
         except OSError as error:
             raise EmulatorError("The keyframe emulator (Node) ended while it was fed.") from error
 
-    def ask(self) -> bytes:
-        """Ask for the keyframe and wait for it."""
+    def ask(self) -> tuple[int, bytes]:
+        """Ask for the keyframe and wait for it. Also how many of the bytes fed are on no line any more."""
         process = self._running()
         assert process.stdin is not None  # noqa: S101
         assert process.stdout is not None  # noqa: S101
@@ -103,7 +103,7 @@ class NodeWorker:
             raise EmulatorError("The keyframe emulator (Node) ended without an answer.")
         if head[:1] != b"K":
             raise EmulatorError(f"xterm.js failed on this output: {body.decode(errors='replace')}")
-        return body
+        return struct.unpack(">Q", body[:8])[0], body[8:]
 
     def close(self) -> None:
         """End the process."""
@@ -127,6 +127,7 @@ class NodeEmulator:
 
     exact = True
     alternate = False
+    above = 0
 
     def __init__(self, worker: NodeWorker, rows: int, cols: int) -> None:
         self._worker = worker
@@ -151,7 +152,7 @@ class NodeEmulator:
 
     def keyframe(self) -> bytes:
         """The state as bytes."""
-        data = self._worker.ask()
+        self.above, data = self._worker.ask()
         # Only the serializer writes escapes there, and this pair only to enter the alternate screen for good.
         self.alternate = b"\x1b[?47h\x1b[H" in data
         return data

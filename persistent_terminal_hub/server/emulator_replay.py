@@ -218,6 +218,8 @@ def _colours(data: bytes, at: int) -> bytes | None:
 class ReplayEmulator:
     """Keeps what it is fed and replays the part that matters."""
 
+    above = 0
+
     def __init__(self, rows: int, cols: int) -> None:
         self._rows, self._cols = rows, cols
         self._data = bytearray()

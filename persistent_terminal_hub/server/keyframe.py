@@ -46,6 +46,8 @@ class Checkpoint:
     rows: int
     cols: int
     data: bytes
+    begin: int | None = None
+    """As in the keyframe that it was."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class Keyframe:
     """The alternate screen is shown: when not exact, ask the program to redraw."""
     method: str
     """`raw`, `tail`, `xterm` or `replay`, for logs and metrics."""
+    begin: int | None = None
+    """Nothing that was printed before this offset is on its lines; None: not known."""
 
     @property
     def needs_redraw(self) -> bool:
@@ -89,7 +93,7 @@ class Keyframe:
 
     def checkpoint(self) -> Checkpoint | None:
         """This keyframe as a place to start from, if it is exact."""
-        return Checkpoint(self.offset, self.rows, self.cols, self.data) if self.exact else None
+        return Checkpoint(self.offset, self.rows, self.cols, self.data, self.begin) if self.exact else None
 
 
 def checkpoint_due(checkpoint: Checkpoint | None, head: int, capacity: int) -> bool:
@@ -210,15 +214,17 @@ class _Base:
     known: bool
     """Whether the state at `start` is `prefix`, or unknown."""
     resizes: Sequence[Resize]
+    begin: int | None
+    """Nothing from before this offset is on the lines that it starts with."""
 
 
 def _base(history: History) -> _Base:
     point = history.checkpoint
     if history.start > 0 and point is not None and history.start <= point.offset <= history.end:
         resizes = [r for r in history.resizes if r.offset >= point.offset]
-        return _Base(point.offset, point.rows, point.cols, point.data, True, resizes)
+        return _Base(point.offset, point.rows, point.cols, point.data, True, resizes, point.begin)
     known = history.start == 0
-    return _Base(history.start, history.rows, history.cols, b"", known, history.resizes)
+    return _Base(history.start, history.rows, history.cols, b"", known, history.resizes, history.start)
 
 
 def emulate(history: History, factory: Callable[[int, int], Emulator], method: str) -> Keyframe:
@@ -232,19 +238,20 @@ def emulate(history: History, factory: Callable[[int, int], Emulator], method: s
     if not base.known:
         body = _from_a_line(body)
         start = offset - len(body)
-    first, exact, alternate = _run(factory, base, base.prefix, start, body)
+    first, exact, alternate, above = _run(factory, base, base.prefix, start, body)
+    begin = start + above - len(base.prefix) if above > len(base.prefix) else base.begin
     if not base.known:
         exact = False
         if method == "xterm":
             # Started from nothing and from a full screen: if both end alike, the beginning no longer matters.
-            second, _, _ = _run(factory, base, _disturbance(base.rows), start, body)
+            second, *_ = _run(factory, base, _disturbance(base.rows), start, body)
             exact = first == second
-    return Keyframe(offset, *size, first, exact=exact, alternate=alternate, method=method)
+    return Keyframe(offset, *size, first, exact=exact, alternate=alternate, method=method, begin=begin)
 
 
 def _run(
     factory: Callable[[int, int], Emulator], base: _Base, prefix: bytes, start: int, body: bytes
-) -> tuple[bytes, bool, bool]:
+) -> tuple[bytes, bool, bool, int]:
     emulator = factory(base.rows, base.cols)
     try:
         emulator.feed(prefix)
@@ -255,7 +262,7 @@ def _run(
             emulator.resize(resize.rows, resize.cols)
             at = upto
         emulator.feed(body[at:])
-        return emulator.keyframe(), emulator.exact, emulator.alternate
+        return emulator.keyframe(), emulator.exact, emulator.alternate, emulator.above
     finally:
         emulator.close()
 

@@ -38,11 +38,12 @@ Read = Callable[[int, int], bytes | None]
 class PlainText:
     """One session's output so far: what it set, and where it is known to be plain."""
 
-    __slots__ = ("_first_sgr", "_modes", "_not_plain", "_plain", "place", "spoiled")
+    __slots__ = ("_first_sgr", "_modes", "_not_plain", "_plain", "begin", "place", "spoiled")
 
     def __init__(self, start: int = 0) -> None:
         self.place = start  # everything before was looked at; no sequence is open here
         self.spoiled = False
+        self.begin = start  # of the tail in the last keyframe
         self._modes = Modes()
         self._first_sgr: int | None = None
         self._plain = (start, start)  # known to be plain
@@ -86,6 +87,7 @@ class PlainText:
         colours = colours_in(before, self._first_sgr is None or self._first_sgr >= low)
         if colours is None:
             return None
+        self.begin = start
         # The modes as they are at the end: of those that the tail may set none changes how it is shown.
         return self._modes.restore() + b"\x1b[%d;1H" % rows + colours + tail
 

@@ -239,10 +239,10 @@ class StreamClient:
         """Whether this client answers the terminal's queries from now on."""
         self._do(self._stream.set_responder(responder, self._room.view))
 
-    def keyframe(self, offset: int, data: bytes, rows: int, cols: int) -> None:
+    def keyframe(self, offset: int, data: bytes, rows: int, cols: int, begin: int | None) -> None:
         """The keyframe that was asked for."""
         self._room.refresh()
-        self._stream.keyframe(offset, data, rows, cols, self._room.view)
+        self._stream.keyframe(offset, data, rows, cols, self._room.view, begin)
         self.kick()
 
     def keyframe_unavailable(self) -> None:

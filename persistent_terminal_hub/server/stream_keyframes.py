@@ -164,7 +164,7 @@ class KeyframeSource:
             data = plain.keyframe(rows, lambda start, stop: _exactly(reader, start, stop), most, sized)
             if data is None:
                 return None
-            return Keyframe(plain.place, rows, cols, data, exact=True, alternate=False, method="tail")
+            return Keyframe(plain.place, rows, cols, data, True, False, "tail", plain.begin)
         finally:
             self._plain_lock.release()
 

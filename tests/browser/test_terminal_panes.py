@@ -143,18 +143,18 @@ def kept(device: Device) -> Any:
     return device.workspace.http.get(device.workspace.root + "api/layout", timeout=5).json()
 
 
-def test_what_happened_while_nobody_looked(device: Callable[..., Device]) -> None:
-    laptop = device()
+def come_back_to(laptop: Device, name: str, lines: int, first: str = ":") -> Locator:
+    """A session that one left after `before-42`, five minutes and so many lines later; what is said of it."""
     page = laptop.page
-    laptop.new("watched")
-    laptop.new("beside")
-    laptop.open("watched")
-    laptop.run("echo before-$((2*21))")
+    laptop.new(name)
+    laptop.new(f"beside-{name}")
+    laptop.open(name)
+    laptop.run(f"{first}; echo before-$((2*21))")
     laptop.shows("before-42")
-    go = laptop.workspace.home / "go"
-    laptop.run(f"until [ -e {go} ]; do sleep 0.1; done; seq 2000; sleep 600")
+    go = laptop.workspace.home / f"go-{name}"
+    laptop.run(f"until [ -e {go} ]; do sleep 0.1; done; seq {lines}; sleep 600")
     laptop.shows("sleep 600")
-    laptop.tab("beside").click()
+    laptop.tab(f"beside-{name}").click()
     laptop.live()
     # As if that were five minutes ago; then the page is opened anew, as on the next morning.
     past = f"""() => {{ const kept = JSON.parse(localStorage.getItem('persistent-terminals-left'));
@@ -162,12 +162,19 @@ def test_what_happened_while_nobody_looked(device: Callable[..., Device]) -> Non
         localStorage.setItem('persistent-terminals-left', JSON.stringify(kept)); }}"""
     page.evaluate(past)
     go.touch()
-    wait_for(lambda: laptop.workspace.sessions("GET", "/watched")["bytes_out"] > 8_000)
+    wait_for(lambda: laptop.workspace.sessions("GET", f"/{name}")["bytes_out"] > lines * 4)
     page.goto("about:blank")
-    laptop.open("watched")
+    laptop.open(name)
     away = page.locator(".away")
     expect(away).to_have_text(re.compile(r"KiB in 5 minutes since you left"))
-    expect(laptop.rows).to_contain_text("2000")
+    expect(laptop.rows).to_contain_text(f"{lines}")
+    return away
+
+
+def test_what_happened_while_nobody_looked(device: Callable[..., Device]) -> None:
+    laptop = device()
+    page = laptop.page
+    away = come_back_to(laptop, "watched", 2000)
     expect(page.locator(".left-mark")).not_to_be_visible()  # far above
     page.keyboard.press("Alt+Shift+M")
     expect(laptop.rows).to_contain_text("before-42")
@@ -178,6 +185,30 @@ def test_what_happened_while_nobody_looked(device: Callable[..., Device]) -> Non
     expect(laptop.rows).to_contain_text("2000")
     away.get_by_role("button", name="Dismiss").click()
     expect(away).to_have_count(0)
+    laptop.type("\x03")
+
+
+@pytest.mark.parametrize("text_only", [True, False], ids=["text", "lasting"])
+def test_the_place_where_one_left_is_gone(device: Callable[..., Device], text_only: bool) -> None:
+    """More was printed than comes back: a keyframe, made of text alone or by an emulator."""
+    laptop = device()
+    page = laptop.page
+    name, first = ("flooded", ":") if text_only else ("drawn", r"printf '\e7\e[?1049h\e[?1049l\e8'")
+    away = come_back_to(laptop, name, 20_000, first)
+    mark = page.locator(".left-mark")
+    expect(mark).not_to_be_visible()  # far above
+    away.get_by_role("button", name="To the first line").click()
+    expect(mark).to_contain_text(re.compile("You left further up, at .*; [0-9]+ KiB of output came before this"))
+    expect(laptop.rows).not_to_contain_text("before-42")
+    assert 15_000 < int(laptop.rows.locator("> div").nth(2).inner_text()) < 20_000
+    assert page.evaluate("() => document.querySelector('.left-mark').getBoundingClientRect().top") < 100
+    laptop.accessible()
+    laptop.shot(f"terminal-page-away-{name}")
+    with page.expect_download() as download:
+        away.get_by_role("link", name="Download the output").click()
+    assert "before-42" in download.value.path().read_text()
+    page.keyboard.press("Alt+Shift+M")
+    expect(laptop.rows).to_contain_text("20000")
     laptop.type("\x03")
 
 

@@ -154,6 +154,20 @@ def test_from_a_checkpoint(truth: Truth, worker: NodeWorker) -> None:
     check(truth, truth.state(rows, cols, [*parts_of(whole, frame.offset)]), frame)
 
 
+def test_where_its_lines_begin(worker: NodeWorker) -> None:
+    """Of what is above them, no more is called shown than one piece that the emulator is fed."""
+    lines = [b"\x1b[32m%d\x1b[0m %s\r\n" % (i, b"text " * (i % 9)) for i in range(6000)]
+    output = b"\x1b7" + b"".join(lines)
+    for tail in (b"", b"\x1b[5Aup\x1b[5B", b"\x1b[?1049h\x1b[Hwhole screen"):
+        frame = exact(worker, kf.History(0, output + tail, 24, 80))
+        first = next(i for i in range(6000) if b"m%d" % i + b"\x1b" in frame.data)
+        shown = 2 + sum(map(len, lines[:first]))
+        assert frame.begin is not None and shown - 2 * 16_384 < frame.begin <= shown
+    cleared = exact(worker, kf.History(0, output + b"\x1bc" + lines[0], 24, 80))
+    assert cleared.begin is not None and len(output) - 16_384 < cleared.begin <= len(output)
+    assert exact(worker, kf.History(0, b"\x1b7short", 24, 80)).begin == 0
+
+
 def test_beginning_lost(truth: Truth, worker: NodeWorker) -> None:
     """Without a checkpoint it is exact once enough was printed, and otherwise says that it is not."""
     lines = b"".join(b"\x1b[32m%d\x1b[0m some text of a line\r\n" % i for i in range(3000))

@@ -203,7 +203,7 @@ def test_shortcuts() -> None:
 class Fake:
     """An emulator that says what was done to it."""
 
-    exact, alternate = True, False
+    exact, alternate, above = True, False, 0
 
     def __init__(self, rows: int, cols: int) -> None:
         self.log = [b"%dx%d" % (rows, cols)]
@@ -237,6 +237,27 @@ def test_emulate_from_a_checkpoint() -> None:
     frame = kf.emulate(history, Fake, "xterm")
     assert frame.data == b"24x90 POINT bb 24x99 b"
     assert frame.checkpoint() == kf.Checkpoint(106, 24, 99, frame.data)
+
+
+class Scrolled(Fake):
+    """Of what it was fed, only the last two bytes are on its lines."""
+
+    @property
+    def above(self) -> int:  # type: ignore[override]
+        return sum(map(len, self.log[1:])) - 2
+
+
+def test_what_no_line_shows_any_more() -> None:
+    assert kf.emulate(kf.History(0, b"aaabbb", 24, 80), Fake, "xterm").begin == 0
+    assert kf.emulate(kf.History(0, b"aaabbb", 24, 80), Scrolled, "xterm").begin == 4
+    assert kf.emulate(kf.History(50, b"a\nabbb", 24, 80), Scrolled, "xterm").begin == 54
+    # From a checkpoint: what that showed may still be there.
+    point = kf.Checkpoint(103, 24, 80, b"POINT", 60)
+    history = kf.History(100, b"aaabbb", 24, 80, (), point)
+    assert kf.emulate(history, Fake, "xterm").begin == 60
+    assert kf.emulate(history, Scrolled, "xterm").begin == 104
+    short = kf.emulate(kf.History(100, b"aaab", 24, 80, (), point), Scrolled, "xterm")
+    assert short.begin == 60 and short.checkpoint() == kf.Checkpoint(104, 24, 80, short.data, 60)
 
 
 @pytest.mark.parametrize("offset", [99, 107])

@@ -47,6 +47,12 @@ def test_modes_are_those_at_the_end() -> None:
     assert frame.startswith(b"\x1b]0;second\x07\x1b[24;1H") and frame.endswith(b"\x1b[?25h$ ")
 
 
+def test_where_the_tail_begins() -> None:
+    plain, frame = fed(LINES + b"$ ", [])
+    assert 0 < plain.begin and frame.endswith((LINES + b"$ ")[plain.begin :])
+    assert frame.removesuffix((LINES + b"$ ")[plain.begin :]) == b"\x1b[24;1H"
+
+
 @pytest.mark.parametrize("lasting", [b"\x1b7", b"\x1b[2;5r", b"\x1b[?1049h", b"\x1b(0", b"\xc2\x85", b"\x0e"])
 def test_what_lasts_spoils(lasting: bytes) -> None:
     for at in (0, len(LINES)):

@@ -95,6 +95,8 @@ export interface Keyframe {
   readonly size: number;
   readonly rows: number;
   readonly cols: number;
+  /** Nothing that was printed before this offset is on its lines. */
+  readonly begin?: number;
 }
 export interface InputAck {
   readonly type: 'input_ack';
@@ -281,7 +283,7 @@ const FROM_SERVER: ReadonlyMap<string, Rules> = new Map<string, Rules>([
     }
   ],
   ['reset', { reason: WORD }],
-  ['keyframe', { offset: OFFSET, size: whole(0, 2 ** 31), rows: ROWS, cols: COLS }],
+  ['keyframe', { offset: OFFSET, size: whole(0, 2 ** 31), rows: ROWS, cols: COLS, begin: or(OFFSET, undefined) }],
   ['input_ack', { seq: OFFSET }],
   ['size', { rows: ROWS, cols: COLS, offset: OFFSET }],
   ['responder', { responder: BOOL, from: OFFSET }],

@@ -25,6 +25,8 @@ export class OutputState {
   known: number | null = null;
   /** The journal's end when the server answered last. */
   end: number | null = null;
+  /** Nothing that was printed before this offset was shown since the screen began anew; null: not known. */
+  begin: number | null = null;
   private current = '';
   /** The next byte; null while no screen is whole. */
   private next: number | null = null;
@@ -96,13 +98,13 @@ export class OutputState {
     const offer = this.offered();
     this.generation += 1;
     this.current = offer.epoch;
-    this.next = this.announced = null;
+    this.next = this.announced = this.begin = null;
     this.done = this.acked = 0;
     this.ackAt = null;
     const cleared: ClearScreen = { event: 'clear_screen', reason: message.reason, generation: this.generation };
     const events: Event[] = [cleared];
     if (this.resetDue && offer.start !== undefined) {
-      this.next = this.done = this.acked = offer.start;
+      this.next = this.done = this.acked = this.begin = offer.start;
       this.see(offer.start);
       events.push(sizeOf(offer));
     }
@@ -117,6 +119,7 @@ export class OutputState {
       throw new ProtocolError('A keyframe without a reset before it.');
     }
     this.announced = message;
+    this.begin = message.begin ?? null;
     this.got = 0;
     return message.size ? [sizeOf(message)] : [sizeOf(message), ...this.part(message, NOTHING)];
   }

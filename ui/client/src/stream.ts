@@ -84,6 +84,11 @@ export class ClientStream {
     return this.output.end;
   }
 
+  /** Nothing that was printed before this offset was shown since the screen began anew; null: not known. */
+  get begin(): number | null {
+    return this.output.begin;
+  }
+
   get token(): string | undefined {
     return this.newestToken;
   }

@@ -151,6 +151,11 @@ export class TerminalStream extends Emitter<TerminalEvents> {
     return this.stream.end;
   }
 
+  /** Nothing that was printed before this offset was shown since the screen began anew; null: not known. */
+  get begin(): number | null {
+    return this.stream.begin;
+  }
+
   /** Bytes that were typed and are not in the session yet. */
   get unsent(): number {
     return this.stream.input.kept;

@@ -65,8 +65,8 @@ export function Pane({ workspace, state, open, id, box }: Props): ReactElement {
       {session && <Banner workspace={workspace} state={state} open={open} session={session} view={view} />}
       <div className="place" ref={place}>
         {view && (
-          <div className="chips">
-            <Away view={view} />
+          <div className="chips" data-below={view.absence.jumped && view.absence.above !== null}>
+            <Away workspace={workspace} view={view} id={id} />
             <Skipped workspace={workspace} view={view} id={id} />
           </div>
         )}
@@ -115,7 +115,7 @@ function Head({ workspace, state, session, panes }: { readonly workspace: Worksp
 }
 
 /** What was printed while nobody looked. */
-function Away({ view }: { readonly view: TerminalView }): ReactElement | null {
+function Away({ workspace, view, id }: { readonly workspace: Workspace; readonly view: TerminalView; readonly id: string }): ReactElement | null {
   const { absence } = view;
   const { missed } = absence;
   return (
@@ -124,8 +124,13 @@ function Away({ view }: { readonly view: TerminalView }): ReactElement | null {
         <p title={`You left at ${clock(missed.left)}`}>{sinceText(missed.bytes, missed.back - missed.left)}</p>
         {absence.marked && (
           <button type="button" title="Alt+Shift+M" onClick={() => absence.jump()}>
-            {absence.jumped ? 'To the end' : 'Go there'}
+            {absence.jumped ? 'To the end' : absence.above === null ? 'Go there' : 'To the first line'}
           </button>
+        )}
+        {absence.marked && absence.above !== null && (
+          <a className="button" href={workspace.api.outputUrl(id)} download>
+            Download the output
+          </a>
         )}
         <button
           type="button"

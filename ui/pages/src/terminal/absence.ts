@@ -3,7 +3,7 @@
 import type { TerminalStream } from '@persistent-terminal-hub/client';
 import type { IDecoration, IMarker, Terminal } from '@xterm/xterm';
 
-import { AWAY, keepLeft, leftOf, type Left } from './away.js';
+import { amount, AWAY, keepLeft, leftOf, type Left } from './away.js';
 import type { Landmarks } from './landmarks.js';
 
 /** What came meanwhile. */
@@ -24,10 +24,18 @@ export const clock = (at: number): string =>
     ...(Date.now() - at > 20 * 3_600_000 ? { day: 'numeric', month: 'short' } : {})
   });
 
+/** What stands at the mark. `above`: bytes between the place where one left and the line; null: one left here. */
+export const markText = (left: number, above: number | null): string =>
+  above === null
+    ? `You left here at ${clock(left)}`
+    : `You left further up, at ${clock(left)}; ${amount(above)} of output came before this line`;
+
 export class Absence {
   missed: Missed | null = null;
   /** Whether the mark is what is looked at. */
   jumped = false;
+  /** Bytes between the place where one left and the mark, which no line shows any more; null: one left at the mark. */
+  above: number | null = null;
   private left: Left | null;
   private back: number | null = null;
   private marker: IMarker | null = null;
@@ -97,6 +105,19 @@ export class Absence {
     this.place();
   }
 
+  /** What recreates a screen was drawn: the place where one left may be above all that it shows. */
+  drawn(): void {
+    const { left, stream, term } = this;
+    const { begin } = stream;
+    if (left === null || begin === null || stream.offset === null || stream.epoch !== left.epoch || left.offset >= begin) {
+      return;
+    }
+    const { active } = term.buffer;
+    if (this.marker === null && active.type === 'normal') {
+      this.set(-active.baseY - active.cursorY, begin - left.offset);
+    }
+  }
+
   /** To the mark, or from there to the end. */
   jump(): boolean {
     const { marker, term } = this;
@@ -125,7 +146,16 @@ export class Absence {
   private unmark(): void {
     this.decoration?.dispose();
     this.marker?.dispose();
-    this.decoration = this.marker = null;
+    this.decoration = this.marker = this.above = null;
+  }
+
+  /** The mark, so many lines below the cursor. */
+  private set(line: number, above: number | null): void {
+    this.unmark();
+    this.marker = this.term.registerMarker(line);
+    this.above = above;
+    this.paint();
+    this.changed();
   }
 
   private place(): void {
@@ -135,10 +165,7 @@ export class Absence {
     }
     this.landmarks.when(left.offset, () => {
       if (this.left === left && this.term.buffer.active.type === 'normal') {
-        this.unmark();
-        this.marker = this.term.registerMarker(0);
-        this.paint();
-        this.changed();
+        this.set(0, null);
       }
     });
   }
@@ -149,7 +176,7 @@ export class Absence {
     if (missed === null || marker === null || marker.isDisposed || this.decoration !== null) {
       return;
     }
-    const text = `You left here at ${clock(missed.left)}`;
+    const text = markText(missed.left, this.above);
     this.decoration = term.registerDecoration({
       marker,
       width: term.cols,

@@ -17,8 +17,8 @@ export class Landmarks {
   /** Behind the last byte that was written; null: none was. */
   private next: number | null = null;
 
-  /** `cleared`: the screen begins anew. */
-  constructor(to: Sink, cleared: () => void) {
+  /** `cleared`: the screen begins anew. `drawn`: a piece of what recreates one is parsed. */
+  constructor(to: Sink, cleared: () => void, private readonly drawn: () => void = () => undefined) {
     this.sink = {
       write: (data, parsed, offset) => this.write(to, data, parsed, offset),
       reset: () => {
@@ -60,7 +60,10 @@ export class Landmarks {
       );
     };
     if (offset === null) {
-      one(data, null, parsed);
+      one(data, null, () => {
+        parsed();
+        this.drawn();
+      });
       return;
     }
     const end = offset + data.length;
