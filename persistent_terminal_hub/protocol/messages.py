@@ -208,6 +208,7 @@ class Keyframe(Message):
     rows: int = field(metadata=_ROWS)
     cols: int = field(metadata=_COLS)
     begin: int | None = field(default=None, metadata=_OFFSET)  # nothing printed before is on its lines
+    own: int | None = field(default=None, metadata=_OFFSET)  # so many bytes at its end are the output's own
 
 
 @dataclass(frozen=True, slots=True)

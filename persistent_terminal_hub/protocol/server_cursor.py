@@ -75,16 +75,23 @@ class Cursor:
             self.window.sent(stop, self._acked, now)
 
     def keyframe(
-        self, offset: int, data: bytes, rows: int, cols: int, view: JournalView, begin: int | None = None
+        self,
+        offset: int,
+        data: bytes,
+        rows: int,
+        cols: int,
+        view: JournalView,
+        begin: int | None = None,
+        own: int | None = None,
     ) -> None:
         """The keyframe that was asked for: the terminal as it is before the byte at `offset`, without what
-        was printed before `begin`."""
+        was printed before `begin`; the last `own` bytes are the output's own."""
         if self._jump is None or self._asked_at is None:
             return
         if self.place is not None and view.floor <= self.place >= offset:
             self._forget_jump()  # the client is further than this already
         elif view.floor <= offset <= view.head:
-            self._enter(offset, data, rows, cols, begin)
+            self._enter(Keyframe(offset, len(data), rows, cols, begin, own), data)
         else:  # the journal overtook it meanwhile
             self._asked_at = None
             self._retries += 1
@@ -174,18 +181,18 @@ class Cursor:
             return None
         offset = max(view.floor, view.head - self._limits.replay_whole)
         size = view.size_at(offset)[0]
-        self._enter(offset, b"", size.rows, size.cols, offset)
+        self._enter(Keyframe(offset, 0, size.rows, size.cols, offset), b"")
         return self._outbox.popleft()
 
-    def _enter(self, offset: int, data: bytes, rows: int, cols: int, begin: int | None) -> None:
-        """Leave everything before `offset` behind and begin again there."""
-        reason = self._jump
+    def _enter(self, keyframe: Keyframe, data: bytes) -> None:
+        """Leave everything before a keyframe behind and begin again there."""
+        reason, offset = self._jump, keyframe.offset
         if reason is None:
             return
         if self._jump_from is not None and offset > self._jump_from:
             self._outbox.append(Send(Skipped(self._jump_from, offset)))
         self._outbox.append(Send(Reset(reason)))
-        self._outbox.append(Send(Keyframe(offset, len(data), rows, cols, begin)))
+        self._outbox.append(Send(keyframe))
         chunk = self._limits.chunk
         for at in range(0, len(data), chunk):
             self._outbox.append(SendFrame(encode_output(Kind.KEYFRAME, at, data[at : at + chunk])))
@@ -193,7 +200,7 @@ class Cursor:
             self.jumps += 1
         self.place = self._acked = offset
         self._unacked_keyframe = max(len(data), EMPTY)
-        self._told = (rows, cols)
+        self._told = (keyframe.rows, keyframe.cols)
         self.window.restart()
         self._forget_jump()
 

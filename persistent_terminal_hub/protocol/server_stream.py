@@ -226,10 +226,17 @@ class ServerStream:
         return [Send(Responder(responder, view.head))]
 
     def keyframe(
-        self, offset: int, data: bytes, rows: int, cols: int, view: JournalView, begin: int | None = None
+        self,
+        offset: int,
+        data: bytes,
+        rows: int,
+        cols: int,
+        view: JournalView,
+        begin: int | None = None,
+        own: int | None = None,
     ) -> None:
         """The keyframe that was asked for: the terminal as it is before the byte at `offset`; then pull."""
-        self.cursor.keyframe(offset, data, rows, cols, view, begin)
+        self.cursor.keyframe(offset, data, rows, cols, view, begin, own)
 
     def keyframe_unavailable(self) -> None:
         """No keyframe can be made; then pull."""

@@ -85,6 +85,8 @@ class Keyframe:
     """`raw`, `tail`, `xterm` or `replay`, for logs and metrics."""
     begin: int | None = None
     """Nothing that was printed before this offset is on its lines; None: not known."""
+    own: int | None = None
+    """So many bytes at its end are the output's own; None: it was not made of them."""
 
     @property
     def needs_redraw(self) -> bool:

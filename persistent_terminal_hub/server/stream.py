@@ -157,7 +157,7 @@ class SessionRoom:
         if frame is None:
             self._begin(self._give_keyframe(client, near))
         else:
-            client.keyframe(frame.offset, frame.data, frame.rows, frame.cols, frame.begin)
+            client.keyframe(frame)
 
     async def _give_keyframe(self, client: StreamClient, near: int) -> None:
         frame = None if self._keyframes is None else await self._keyframes.get(near)
@@ -166,7 +166,7 @@ class SessionRoom:
         if frame is None:
             client.keyframe_unavailable()
         else:
-            client.keyframe(frame.offset, frame.data, frame.rows, frame.cols, frame.begin)
+            client.keyframe(frame)
 
     # Coming and going -------------------------------------------------------------------------------
 

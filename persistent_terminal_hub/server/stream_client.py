@@ -38,6 +38,7 @@ from persistent_terminal_hub.protocol.server_stream import DEFAULT_LIMITS, Serve
 
 from . import metrics
 from .keeper_link import KeeperError, SessionOver
+from .keyframe import Keyframe
 from .stream_pump import Pump
 
 log = logging.getLogger(__name__)
@@ -239,10 +240,12 @@ class StreamClient:
         """Whether this client answers the terminal's queries from now on."""
         self._do(self._stream.set_responder(responder, self._room.view))
 
-    def keyframe(self, offset: int, data: bytes, rows: int, cols: int, begin: int | None) -> None:
+    def keyframe(self, frame: Keyframe) -> None:
         """The keyframe that was asked for."""
         self._room.refresh()
-        self._stream.keyframe(offset, data, rows, cols, self._room.view, begin)
+        self._stream.keyframe(
+            frame.offset, frame.data, frame.rows, frame.cols, self._room.view, frame.begin, frame.own
+        )
         self.kick()
 
     def keyframe_unavailable(self) -> None:

@@ -164,7 +164,8 @@ class KeyframeSource:
             data = plain.keyframe(rows, lambda start, stop: _exactly(reader, start, stop), most, sized)
             if data is None:
                 return None
-            return Keyframe(plain.place, rows, cols, data, True, False, "tail", plain.begin)
+            own = plain.place - plain.begin
+            return Keyframe(plain.place, rows, cols, data, True, False, "tail", plain.begin, own)
         finally:
             self._plain_lock.release()
 

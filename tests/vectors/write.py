@@ -117,7 +117,7 @@ def scenarios() -> list[Scenario]:
 
     s = S("keyframe", "A long journal: reset, keyframe in two parts, acknowledged at once, then the tail.")
     s.do("start").do("opened").says(answer(start=None, end=9000, answer_from=9000))
-    s.says(Reset("fresh"), Keyframe(8990, 6, 30, 100, 5000)).data(0, b"\x1b[H", Kind.KEYFRAME)
+    s.says(Reset("fresh"), Keyframe(8990, 6, 30, 100, 5000, 3)).data(0, b"\x1b[H", Kind.KEYFRAME)
     s.data(3, b"scr", Kind.KEYFRAME).do("parsed", at=0.1, offset=8990, generation=1).data(8990, b"tail")
     s.do("may_answer", offset=8993, generation=1).do("may_answer", offset=9000, generation=1)
     out.append(s)

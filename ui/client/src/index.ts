@@ -20,6 +20,7 @@ export { ApiError, errorOf, type ErrorKind } from './errors.js';
 export type { DropReason, Event, State, StateName } from './events.js';
 export type { Sink } from './feeder.js';
 export type { Exit, Mode, Notice, Refusal } from './messages.js';
+export type { Own } from './output.js';
 export { Judge, Throttle } from './presence.js';
 export { describe, exitText, type Condition } from './sentences.js';
 export { CLOSED_BY_LOCK, LOCKED, readStatus, type Status } from './status.js';

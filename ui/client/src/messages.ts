@@ -97,6 +97,8 @@ export interface Keyframe {
   readonly cols: number;
   /** Nothing that was printed before this offset is on its lines. */
   readonly begin?: number;
+  /** So many bytes at its end are the output's own, those before `offset`. */
+  readonly own?: number;
 }
 export interface InputAck {
   readonly type: 'input_ack';
@@ -283,7 +285,7 @@ const FROM_SERVER: ReadonlyMap<string, Rules> = new Map<string, Rules>([
     }
   ],
   ['reset', { reason: WORD }],
-  ['keyframe', { offset: OFFSET, size: whole(0, 2 ** 31), rows: ROWS, cols: COLS, begin: or(OFFSET, undefined) }],
+  ['keyframe', { offset: OFFSET, size: whole(0, 2 ** 31), rows: ROWS, cols: COLS, begin: or(OFFSET, undefined), own: or(OFFSET, undefined) }],
   ['input_ack', { seq: OFFSET }],
   ['size', { rows: ROWS, cols: COLS, offset: OFFSET }],
   ['responder', { responder: BOOL, from: OFFSET }],

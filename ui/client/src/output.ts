@@ -7,6 +7,12 @@ import type { Attached, Keyframe, Reset, Responder, Size } from './messages.js';
 
 const NOTHING = new Uint8Array(0);
 
+/** From the byte at `place` of a keyframe on, it is the output itself from `offset` on. */
+export interface Own {
+  readonly place: number;
+  readonly offset: number;
+}
+
 /** Queries from `start` up to, not including, `stop` are ours; null: from `start` on. */
 interface Answers {
   readonly start: number;
@@ -27,6 +33,8 @@ export class OutputState {
   end: number | null = null;
   /** Nothing that was printed before this offset was shown since the screen began anew; null: not known. */
   begin: number | null = null;
+  /** What of the last keyframe is the output itself; null: nothing, or there was none. */
+  own: Own | null = null;
   private current = '';
   /** The next byte; null while no screen is whole. */
   private next: number | null = null;
@@ -98,7 +106,7 @@ export class OutputState {
     const offer = this.offered();
     this.generation += 1;
     this.current = offer.epoch;
-    this.next = this.announced = this.begin = null;
+    this.next = this.announced = this.begin = this.own = null;
     this.done = this.acked = 0;
     this.ackAt = null;
     const cleared: ClearScreen = { event: 'clear_screen', reason: message.reason, generation: this.generation };
@@ -120,6 +128,8 @@ export class OutputState {
     }
     this.announced = message;
     this.begin = message.begin ?? null;
+    const { offset, size, own = 0 } = message;
+    this.own = own > 0 && own <= Math.min(size, offset) ? { place: size - own, offset: offset - own } : null;
     this.got = 0;
     return message.size ? [sizeOf(message)] : [sizeOf(message), ...this.part(message, NOTHING)];
   }

@@ -11,7 +11,7 @@ import type { DropReason, Event, State, StateName } from './events.js';
 import { Heartbeat } from './heartbeat.js';
 import { InputQueue } from './input.js';
 import { decodeServer, type Attached, type Mode, type ServerMessage } from './messages.js';
-import { OutputState } from './output.js';
+import { OutputState, type Own } from './output.js';
 
 export interface StreamOptions {
   readonly rows: number;
@@ -87,6 +87,11 @@ export class ClientStream {
   /** Nothing that was printed before this offset was shown since the screen began anew; null: not known. */
   get begin(): number | null {
     return this.output.begin;
+  }
+
+  /** What of the last keyframe is the output itself; null: nothing, or there was none. */
+  get own(): Own | null {
+    return this.output.own;
   }
 
   get token(): string | undefined {

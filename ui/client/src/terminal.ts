@@ -7,6 +7,7 @@ import { Emitter } from './emitter.js';
 import type { DropReason, Event } from './events.js';
 import { Feeder, type Sink } from './feeder.js';
 import type { Exit, Mode, Notice, Refusal } from './messages.js';
+import type { Own } from './output.js';
 import { describe, type Condition } from './sentences.js';
 import { ClientStream } from './stream.js';
 import { surroundings, type Surroundings } from './surroundings.js';
@@ -154,6 +155,11 @@ export class TerminalStream extends Emitter<TerminalEvents> {
   /** Nothing that was printed before this offset was shown since the screen began anew; null: not known. */
   get begin(): number | null {
     return this.stream.begin;
+  }
+
+  /** What of the last keyframe is the output itself; null: nothing, or there was none. */
+  get own(): Own | null {
+    return this.stream.own;
   }
 
   /** Bytes that were typed and are not in the session yet. */

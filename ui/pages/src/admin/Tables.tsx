@@ -38,7 +38,7 @@ const PLACES: readonly Column<Place>[] = [
     sort: place => place.name,
     cell: place => <Name text={nameOf(place)} />
   },
-  { id: 'state', title: 'State', width: 'minmax(7.5rem, 1fr)', sort: stateOf, cell: place => <Badge state={stateOf(place)} /> },
+  { id: 'state', title: 'State', width: 'minmax(9.5rem, 1fr)', sort: stateOf, cell: place => <Badge state={stateOf(place)} /> },
   {
     id: 'sessions',
     title: 'Sessions',
@@ -64,7 +64,7 @@ const PLACES: readonly Column<Place>[] = [
   {
     id: 'activity',
     title: 'Last seen',
-    width: 'minmax(0, 0.7fr)',
+    width: 'minmax(6.5rem, 0.7fr)',
     extra: true,
     sort: activityOf,
     cell: place => <Ago at={activityOf(place)} none="never" ago />
@@ -121,7 +121,7 @@ const PEOPLE: readonly Column<Person>[] = [
   {
     id: 'role',
     title: 'Role',
-    width: 'minmax(0, 0.9fr)',
+    width: 'minmax(8rem, 0.9fr)',
     extra: true,
     sort: row => (row.user.admin ? 0 : 1),
     cell: row => (row.user.admin ? <Badge state="administrator" /> : null)
@@ -129,7 +129,7 @@ const PEOPLE: readonly Column<Person>[] = [
   {
     id: 'running',
     title: 'Running',
-    width: 'minmax(0, 0.8fr)',
+    width: 'minmax(5.5rem, 0.8fr)',
     sort: row => row.running,
     cell: row => (
       <span>
@@ -137,11 +137,11 @@ const PEOPLE: readonly Column<Person>[] = [
       </span>
     )
   },
-  { id: 'sessions', title: 'Sessions', width: 'minmax(0, 0.7fr)', sort: row => row.sessions, cell: row => row.sessions },
+  { id: 'sessions', title: 'Sessions', width: 'minmax(5.5rem, 0.7fr)', sort: row => row.sessions, cell: row => row.sessions },
   {
     id: 'activity',
     title: 'Last seen',
-    width: 'minmax(0, 0.8fr)',
+    width: 'minmax(6.5rem, 0.8fr)',
     extra: true,
     sort: row => moment(row.user.lastActivity),
     cell: row => <Ago at={moment(row.user.lastActivity)} none="never" ago />

@@ -1,6 +1,6 @@
 /** Tells when the emulator stands at a place of the stream: between the emulator and whoever feeds it. */
 
-import type { Sink } from '@persistent-terminal-hub/client';
+import type { Own, Sink } from '@persistent-terminal-hub/client';
 
 const NOTHING = new Uint8Array(0);
 
@@ -17,12 +17,24 @@ export class Landmarks {
   /** Behind the last byte that was written; null: none was. */
   private next: number | null = null;
 
-  /** `cleared`: the screen begins anew. `drawn`: a piece of what recreates one is parsed. */
-  constructor(to: Sink, cleared: () => void, private readonly drawn: () => void = () => undefined) {
+  /** Bytes of what recreates a screen that were written. */
+  private got = 0;
+
+  /**
+   * `cleared`: the screen begins anew. `drawn`: a piece of what recreates one is parsed. `own`: what of that is
+   * the output itself.
+   */
+  constructor(
+    to: Sink,
+    cleared: () => void,
+    private readonly drawn: () => void = () => undefined,
+    private readonly own: () => Own | null = () => null
+  ) {
     this.sink = {
       write: (data, parsed, offset) => this.write(to, data, parsed, offset),
       reset: () => {
         this.next = null;
+        this.got = 0;
         cleared();
         to.reset();
       },
@@ -59,33 +71,44 @@ export class Landmarks {
         at
       );
     };
-    if (offset === null) {
-      one(data, null, () => {
-        parsed();
+    const own = offset === null ? this.own() : null;
+    const begin = offset ?? (own === null ? null : own.offset - own.place + this.got);
+    const done = (): void => {
+      parsed();
+      if (offset === null) {
         this.drawn();
-      });
+      }
+    };
+    if (offset === null) {
+      this.got += data.length;
+    } else {
+      this.next = offset + data.length;
+    }
+    if (begin === null) {
+      one(data, null, done);
       return;
     }
-    const end = offset + data.length;
-    this.next = end;
-    const within = this.wanted.filter(wanted => offset <= wanted.offset && wanted.offset <= end);
-    this.wanted = this.wanted.filter(wanted => wanted.offset > end);
+    const first = Math.max(begin, own?.offset ?? begin);
+    const end = begin + data.length;
+    const within = this.wanted.filter(wanted => first <= wanted.offset && wanted.offset <= end);
+    this.wanted = this.wanted.filter(wanted => (offset === null ? !within.includes(wanted) : wanted.offset > end));
     const cuts = [...new Set(within.map(wanted => wanted.offset))].sort((a, b) => a - b);
     const tell = (cut: number): void => within.filter(wanted => wanted.offset === cut).forEach(({ reached }) => reached());
-    let start = offset;
+    const at = (place: number): number | null => (offset === null ? null : place);
+    let start = begin;
     for (const cut of cuts) {
       if (cut === start) {
         this.empty(() => tell(cut));
       } else if (cut < end) {
-        one(data.subarray(start - offset, cut - offset), start, () => tell(cut));
+        one(data.subarray(start - begin, cut - begin), at(start), () => tell(cut));
         start = cut;
       }
     }
-    one(data.subarray(start - offset), start, () => {
-      if (cuts.includes(end) && end !== offset) {
+    one(data.subarray(start - begin), at(start), () => {
+      if (cuts.includes(end) && end !== begin) {
         tell(end);
       }
-      parsed();
+      done();
     });
   }
 }

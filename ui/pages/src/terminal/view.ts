@@ -129,7 +129,7 @@ export class TerminalView {
       }
       host.cleared();
       this.absence.cleared();
-    }, () => this.absence.drawn());
+    }, () => this.absence.drawn(), () => this.stream.own);
     const client = remembered(id);
     this.stream = new TerminalStream({
       baseUrl: facts.baseUrl,

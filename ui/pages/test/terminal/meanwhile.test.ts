@@ -1,4 +1,4 @@
-import type { Sink } from '@persistent-terminal-hub/client';
+import type { Own, Sink } from '@persistent-terminal-hub/client';
 import { describe, expect, test } from 'vitest';
 
 import { amount, readLeft, sinceText } from '../../src/terminal/away.js';
@@ -59,7 +59,7 @@ describe('the end of a command', () => {
 });
 
 describe('landmarks', () => {
-  function fed(): { landmarks: Landmarks; log: string[]; parse: () => void } {
+  function fed(own: Own | null = null): { landmarks: Landmarks; log: string[]; parse: () => void } {
     const log: string[] = [];
     const queue: Array<() => void> = [];
     const to: Sink = {
@@ -72,7 +72,7 @@ describe('landmarks', () => {
         }),
       reset: () => log.push('reset')
     };
-    const landmarks = new Landmarks(to, () => log.push('cleared'));
+    const landmarks = new Landmarks(to, () => log.push('cleared'), () => log.push('drawn'), () => own);
     return { landmarks, log, parse: () => queue.splice(0).forEach(step => step()) };
   }
   const write = (landmarks: Landmarks, log: string[], text: string, offset: number | null): void =>
@@ -86,7 +86,22 @@ describe('landmarks', () => {
     write(landmarks, log, 'abcdef', 100);
     write(landmarks, log, 'g', 106);
     parse();
-    expect(log).toEqual(['frame@null', 'parsed', 'ab@100', 'here', 'cdef@102', 'end', 'parsed', 'g@106', 'parsed']);
+    expect(log).toEqual(['frame@null', 'parsed', 'drawn', 'ab@100', 'here', 'cdef@102', 'end', 'parsed', 'g@106', 'parsed']);
+  });
+  test('in what recreates a screen, as far as that is the output itself', () => {
+    const { landmarks, log, parse } = fed({ place: 3, offset: 50 });
+    for (const offset of [48, 50, 53, 56, 57, 70]) {
+      landmarks.when(offset, () => log.push(`${offset}`));
+    }
+    write(landmarks, log, 'he', null);
+    write(landmarks, log, 'adabc', null);
+    write(landmarks, log, 'de', null);
+    write(landmarks, log, 'fg', 56);
+    parse();
+    expect(log).toEqual([
+      'he@null', 'parsed', 'drawn', 'a@null', '50', 'dab@null', '53', 'c@null', 'parsed', 'drawn', 'de@null', '56', 'parsed', 'drawn',
+      'f@56', '57', 'g@57', 'parsed'
+    ]);
   });
   test('at the place where the stream is; not where it has been', () => {
     const { landmarks, log, parse } = fed();
