@@ -204,7 +204,7 @@ def test_the_place_where_one_left_is_gone(device: Callable[..., Device], text_on
     mark = page.locator(".left-mark")
     expect(mark).not_to_be_visible()  # far above
     away.get_by_role("button", name="To the first line").click()
-    expect(mark).to_contain_text(re.compile("You left further up, at .*; [0-9]+ KiB of output came before this"))
+    expect(mark).to_contain_text(re.compile(r"You left further up, at .*; \d+ KiB of output came before"))
     expect(laptop.rows).not_to_contain_text("before-42")
     assert 15_000 < int(laptop.rows.locator("> div").nth(2).inner_text()) < 20_000
     assert page.evaluate("() => document.querySelector('.left-mark').getBoundingClientRect().top") < 100

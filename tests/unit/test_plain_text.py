@@ -49,7 +49,7 @@ def test_modes_are_those_at_the_end() -> None:
 
 def test_where_the_tail_begins() -> None:
     plain, frame = fed(LINES + b"$ ", [])
-    assert 0 < plain.begin and frame.endswith((LINES + b"$ ")[plain.begin :])
+    assert plain.begin > 0 and frame.endswith((LINES + b"$ ")[plain.begin :])
     assert frame.removesuffix((LINES + b"$ ")[plain.begin :]) == b"\x1b[24;1H"
 
 
