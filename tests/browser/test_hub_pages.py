@@ -167,7 +167,8 @@ def test_accounts_are_asked_for_and_approved(stack: Stack, browser: Browser) -> 
     page.goto(f"{stack.url}/hub/authorize")
     page.locator("[data-account=ada] summary").click()
     for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        # Without transitions: half way from one to the other nothing can be read.
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
         page.wait_for_selector(f"html[data-bs-theme={scheme}]")
         no_serious_violation(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320

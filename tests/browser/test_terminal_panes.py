@@ -201,15 +201,17 @@ def test_the_place_where_one_left_is_gone(device: Callable[..., Device], text_on
     page = laptop.page
     name, first = ("flooded", ":") if text_only else ("drawn", r"printf '\e7\e[?1049h\e[?1049l\e8'")
     away = come_back_to(laptop, name, 20_000, first)
-    mark = page.locator(".left-mark")
+    mark, rows = page.locator(".left-mark"), laptop.rows.locator("> div")
     expect(mark).not_to_be_visible()  # far above
     away.get_by_role("button", name="To the first line").click()
     expect(mark).to_contain_text(re.compile(r"You left further up, at .*; \d+ KiB of output came before"))
     expect(laptop.rows).not_to_contain_text("before-42")
-    assert 15_000 < int(laptop.rows.locator("> div").nth(2).inner_text()) < 20_000
-    assert page.evaluate("() => document.querySelector('.left-mark').getBoundingClientRect().top") < 100
+    assert 15_000 < int(rows.nth(6).inner_text()) < 20_000
+    assert page.evaluate("() => document.querySelector('.left-mark').getBoundingClientRect().top") < 200
     laptop.accessible()
+    count = rows.count()
     laptop.shot(f"terminal-page-away-{name}")
+    expect(rows).to_have_count(count)
     with page.expect_download() as download:
         away.get_by_role("link", name="Download the output").click()
     assert "before-42" in download.value.path().read_text()

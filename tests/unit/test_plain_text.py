@@ -50,7 +50,7 @@ def test_modes_are_those_at_the_end() -> None:
 def test_where_the_tail_begins() -> None:
     plain, frame = fed(LINES + b"$ ", [])
     assert plain.begin > 0 and frame.endswith((LINES + b"$ ")[plain.begin :])
-    assert frame.removesuffix((LINES + b"$ ")[plain.begin :]) == b"\x1b[24;1H"
+    assert frame.removesuffix((LINES + b"$ ")[plain.begin :]) == b"\x1b[24;1H\x1b[0m"
 
 
 @pytest.mark.parametrize("lasting", [b"\x1b7", b"\x1b[2;5r", b"\x1b[?1049h", b"\x1b(0", b"\xc2\x85", b"\x0e"])

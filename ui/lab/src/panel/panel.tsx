@@ -2,7 +2,7 @@
 
 import type { CommandRegistry } from '@lumino/commands';
 import { ReactWidget, addIcon, ellipsesIcon, refreshIcon } from '@jupyterlab/ui-components';
-import { kindOf, span, stateText, type Session } from '@persistent-terminal-hub/client';
+import { kindOf, span, stateText, type OtherWorkspace, type Session } from '@persistent-terminal-hub/client';
 import * as React from 'react';
 
 import { Command } from './commands.js';

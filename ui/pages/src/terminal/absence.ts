@@ -114,7 +114,12 @@ export class Absence {
     }
     const { active } = term.buffer;
     if (this.marker === null && active.type === 'normal') {
-      this.set(-active.baseY - active.cursorY, begin - left.offset);
+      const cursor = active.baseY + active.cursorY;
+      let first = 0; // above the lines that were printed there may be empty ones
+      while (first < cursor && active.getLine(first)?.translateToString(true) === '') {
+        first += 1;
+      }
+      this.set(first - cursor, begin - left.offset);
     }
   }
 
