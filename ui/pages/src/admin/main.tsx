@@ -49,7 +49,9 @@ function Page(): ReactNode {
   useEffect(() => onThemeChange(setTheme), []);
   useEffect(() => setQuery(asked), [view, asked]);
   // On a narrow page the views are a row that scrolls.
-  useEffect(() => document.querySelector('.tabs [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' }), [view]);
+  useEffect(() => {
+    void document.querySelector('.tabs [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+  }, [view]);
   useEffect(() => {
     ask<{ name: string }>('GET', 'me').then(
       found => setMe(found.name),
