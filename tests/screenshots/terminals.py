@@ -98,10 +98,12 @@ def terminal_page(camera: Camera, browser: Browser, stack: Stack, device: str) -
     if device != "320":  # where there is room for one
         ada.state("terminal-split-two", two)
         ada.state("terminal-split-three", partial(beside, "S", "compare-all-models"))
-        take_out = ada.page.get_by_role("button", name=re.compile("^Take .* out of the split"))
-        while (panes := take_out.count()) > 0:  # the layout is the same on every device
-            take_out.last.click()
-            expect(take_out).to_have_count(0 if panes == 2 else panes - 1)
+        with camera.trying(f"taking a split apart ({device})"):
+            take_out = ada.page.get_by_role("button", name=re.compile("^Take .* out of the split"))
+            while (panes := take_out.count()) > 0:  # the layout is the same on every device
+                take_out.last.click()
+                expect(take_out).to_have_count(0 if panes == 2 else panes - 1)
+            ada.go("/hub/health")  # leaving keeps what was changed
 
     ada.state("terminal-search", find)
     ada.state("terminal-paste", paste)

@@ -216,9 +216,9 @@ export class WorkspaceApi {
     return fieldsOf(await this.ask('GET', `layout${QUIET}`));
   }
 
-  /** Keep it; at most 32 KiB of JSON. */
-  async keepLayout(layout: object): Promise<void> {
-    await this.ask('PUT', 'layout', layout);
+  /** Keep it; at most 32 KiB of JSON. `leaving`: the page goes away, and the request must outlive it. */
+  async keepLayout(layout: object, leaving = false): Promise<void> {
+    await this.ask('PUT', 'layout', layout, { keepalive: leaving });
   }
 
   /** What is kept of a session's output, as it was printed. */

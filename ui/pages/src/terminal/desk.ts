@@ -38,11 +38,19 @@ export class Desk {
     return true;
   }
 
-  private async keep(): Promise<void> {
+  /** The page goes away: what was changed a moment ago is kept now. */
+  leave(): void {
+    if (this.timer !== 0) {
+      window.clearTimeout(this.timer);
+      void this.keep(true);
+    }
+  }
+
+  private async keep(leaving = false): Promise<void> {
     this.timer = 0;
     this.writing += 1;
     try {
-      await this.api.keepLayout(this.layout);
+      await this.api.keepLayout(this.layout, leaving);
     } catch (error) {
       this.failed(error);
     } finally {

@@ -67,7 +67,10 @@ export class Workspace extends Arranged {
       const wanted = hashed();
       this.openId(this.snapshot.sessions?.find(({ id, name }) => id === wanted || name === wanted)?.id ?? '');
     });
-    window.addEventListener('pagehide', () => this.views.forEach(view => view.setVisible(false)));
+    window.addEventListener('pagehide', () => {
+      this.desk.leave();
+      this.views.forEach(view => view.setVisible(false));
+    });
     window.addEventListener('pageshow', () => this.showViews());
     this.narrow.addEventListener('change', () => {
       this.set({ narrow: this.narrow.matches });
