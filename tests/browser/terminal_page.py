@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from tests.browser.axe import no_serious_violation
 from tests.browser.lab import DESKTOP, FLAGS, TABLET
 from tests.conftest import CHROMIUM
 from tests.integration.lock_fixtures import Hub, LockedWorkspace
@@ -20,7 +21,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SHOTS = os.environ.get("PTH_TEST_SHOTS", "")
 SCHEME = os.environ.get("PTH_TEST_SCHEME", "light")
 BUILT = ROOT / "share" / "persistent-terminal-hub" / "pages" / "terminal.html"
-AXE = ROOT / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 MARKS = ROOT / "images/workspace/rootfs/usr/local/share/pth/bash-marks.sh"
 LIVE = ".status .line[data-condition=live]"
 
@@ -134,15 +134,7 @@ class Device:
 
     def accessible(self) -> None:
         """Axe finds nothing serious."""
-        if not self.page.evaluate("() => 'axe' in window"):
-            self.page.evaluate(AXE.read_text())
-        found = self.page.evaluate("async () => (await axe.run()).violations")
-        serious = [
-            (rule["id"], [(node["html"][:200], node["failureSummary"]) for node in rule["nodes"][:3]])
-            for rule in found
-            if rule["impact"] in ("serious", "critical")
-        ]
-        assert not serious, serious
+        no_serious_violation(self.page)
 
     def shot(self, name: str) -> None:
         if not SHOTS:
