@@ -9,39 +9,18 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Locator, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, expect
 
 from tests.browser.axe import no_serious_violation
-from tests.browser.lab import DESKTOP, FLAGS, TABLET, Person
-from tests.browser.workspace_lab import Owner, lab_workspace
-from tests.conftest import CHROMIUM
-from tests.integration.lock_fixtures import Hub, LockedWorkspace
+from tests.browser.lab import DESKTOP, TABLET, Person
+from tests.browser.workspace_lab import Owner, lab_workspace  # noqa: F401 - `workspace`
+from tests.integration.lock_fixtures import LockedWorkspace
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 SHOTS = os.environ.get("PTH_TEST_SHOTS", "")
 BANNER = ".pth-Terminal-banner >> visible=true"
 THEME = "getComputedStyle(document.querySelector('.pth-Terminal-place')).backgroundColor"
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedWorkspace]:
-    hub = Hub()
-    workspace = lab_workspace(tmp_path_factory.mktemp("home"), hub)
-    try:
-        workspace.wait()
-        yield workspace
-    finally:
-        workspace.keeper.stop()
-        hub.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def terminal_of(name: str) -> str:
