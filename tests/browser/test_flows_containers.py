@@ -255,7 +255,7 @@ def test_a_lock_covers_both_and_a_login_opens_both(
         wait_for(lambda: max(device.numbers(), default=0) > before + 5, 20, "it counted on")  # noqa: B023
         numbers = device.numbers()
         assert numbers == list(range(numbers[0], numbers[-1] + 1)), "lines are missing or doubled"
-    laptop.page.locator(".xterm-helper-textarea").focus()
+    expect(laptop.page.locator(".xterm-helper-textarea")).to_be_focused()
     laptop.page.keyboard.press("Control+c")
     at_home.close()
 

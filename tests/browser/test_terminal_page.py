@@ -201,7 +201,7 @@ def test_a_lock_covers_the_page_and_an_unlock_goes_on(laptop: Device, workspace:
     expect(dialog).to_have_count(0)
     laptop.live()
     laptop.shows(re.compile(r"count-[1-9]\d"))
-    laptop.page.locator("[data-active=true] .xterm-helper-textarea").focus()
+    expect(laptop.page.locator("[data-active=true] .xterm-helper-textarea")).to_be_focused()
     laptop.page.keyboard.press("Control+c")
     laptop.run("echo stopped-$((4*4))")
     laptop.shows("stopped-16")  # and with it all that came before
