@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.browser.lab import TABLET, Person, chromium
+from tests.browser.lab import TABLET, Person, chromium, counted
 from tests.support.stack import Stack, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.netns, pytest.mark.timeout(300)]
 
-COUNT = "i=0; while true; do i=$((i+1)); echo count-$i; sleep 0.05; done"
+#: Ten lines a second: until JupyterLab is there again on another device, fewer than it keeps.
+COUNT = "i=0; while true; do i=$((i+1)); echo count-$i; sleep 0.1; done"
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +26,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     yield installation
     installation.stop()
     installation.remove_everything()
-
-
-def counted(lines: list[str]) -> list[int]:
-    """The numbers of the counting loop's whole lines, in the order shown."""
-    return [int(found[1]) for line in lines if (found := re.fullmatch(r"count-(\d+)", line))]
 
 
 def test_a_terminal_outlives_its_browser_and_stays_private(stack: Stack) -> None:

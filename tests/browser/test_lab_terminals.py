@@ -9,39 +9,18 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Locator, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, expect
 
-from tests.browser.lab import DESKTOP, FLAGS, TABLET, Person
-from tests.browser.workspace_lab import Owner, lab_workspace
-from tests.conftest import CHROMIUM
-from tests.integration.lock_fixtures import Hub, LockedWorkspace
+from tests.browser.axe import no_serious_violation
+from tests.browser.lab import DESKTOP, TABLET, Person
+from tests.browser.workspace_lab import Owner, lab_workspace  # noqa: F401 - `workspace`
+from tests.integration.lock_fixtures import LockedWorkspace
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 SHOTS = os.environ.get("PTH_TEST_SHOTS", "")
-AXE = Path(__file__).resolve().parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 BANNER = ".pth-Terminal-banner >> visible=true"
 THEME = "getComputedStyle(document.querySelector('.pth-Terminal-place')).backgroundColor"
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedWorkspace]:
-    hub = Hub()
-    workspace = lab_workspace(tmp_path_factory.mktemp("home"), hub)
-    try:
-        workspace.wait()
-        yield workspace
-    finally:
-        workspace.keeper.stop()
-        hub.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def terminal_of(name: str) -> str:
@@ -106,16 +85,6 @@ class Ann(Owner):
                 self.page.screenshot(path=str(Path(SHOTS) / f"{name}-{size['width']}.png"))
             self.page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
 
-    def no_serious_violation(self, selector: str) -> None:
-        self.page.evaluate(AXE.read_text())
-        found = self.page.evaluate(f"async () => (await axe.run('{selector}')).violations")
-        serious = [
-            f"{rule['id']}: {[node['html'][:200] for node in rule['nodes']]}"
-            for rule in found
-            if rule["impact"] in ("serious", "critical")
-        ]
-        assert not serious, "\n".join(serious)
-
 
 @pytest.fixture
 def ann(browser: Browser, workspace: LockedWorkspace) -> Iterator[Ann]:
@@ -127,10 +96,15 @@ def ann(browser: Browser, workspace: LockedWorkspace) -> Iterator[Ann]:
     )
     yield owner
     owner.leave()
-    for state in ("active", "dormant", "ended"):  # those that ran are ended, and then forgotten
-        for session in sessions(workspace, state=state):
-            workspace.http.delete(f"{workspace.root}api/sessions/{session['id']}", timeout=10)
+    wait_for(lambda: forget_all(workspace), what="no session is left")
     assert not wrong
+
+
+def forget_all(workspace: LockedWorkspace) -> bool:
+    """End those that run, forget those that have ended; whether none is left."""
+    for session in sessions(workspace):
+        workspace.http.delete(f"{workspace.root}api/sessions/{session['id']}", timeout=20)
+    return not sessions(workspace)
 
 
 def sessions(workspace: LockedWorkspace, **wanted: object) -> list[dict[str, object]]:
@@ -199,7 +173,7 @@ def test_what_jupyterlab_offers_with_terminals_goes_on_working(ann: Ann, workspa
     item.locator(".jp-RunningSessions-itemShutdown").click()
     wait_for(lambda: running(workspace) == ["1"])
     expect(page.locator("#jp-main-dock-panel .lm-TabBar-tabLabel", has_text="Terminal 2")).to_have_count(0)
-    (ended,) = sessions(workspace, name="2", state="ended")
+    (ended,) = wait_for(lambda: sessions(workspace, name="2", state="ended"))
     assert "terminated" in str(ended["exit"])
     ann.execute("terminal:create-new")
     ann.live()
@@ -220,19 +194,21 @@ def test_a_killed_server_an_end_and_a_new_start(ann: Ann, workspace: LockedWorks
     ann.type(f"clear; cat > {file}\n")
     wait_for(file.exists)
     lines = [f"line-{number:02d}" for number in range(20)]
-    for number, line in enumerate(lines):
+    for line in lines[:6]:
         ann.type(line + "\n")
-        if number == 5:
-            workspace.kill_server()
-            expect(ann.banner()).to_contain_text("The connection was lost.")
-            expect(ann.banner()).to_contain_text(re.compile(r"\(\d+ seconds? ago\)"))
-    expect(ann.banner()).to_contain_text("typed bytes wait to be sent")
-    ann.shot("lab-lost")
+    with workspace.without_server():
+        expect(ann.banner()).to_contain_text("The connection was lost.")
+        expect(ann.banner()).to_contain_text(re.compile(r"\(\d+ seconds? ago\)"))
+        for line in lines[6:]:
+            ann.type(line + "\n")
+        expect(ann.banner()).to_contain_text("typed bytes wait to be sent")
+        ann.shot("lab-lost")
     ann.live()
     expect(ann.banner()).to_have_count(0)
     assert page.locator(".jp-Dialog").count() == 0
     page.keyboard.press("Control+d")
     wait_for(lambda: file.read_text().splitlines() == lines, 20, "every keystroke once")
+    ann.wait_text("^line-19$")
     assert [line for line in ann.lines() if line.startswith("line-")] == lines
     # It ends: that is said, and it can be started again in its place.
     ann.type("echo last-$((1+1))-words; exit 3\n")
@@ -278,12 +254,12 @@ def test_the_side_panel_shows_and_does_all(ann: Ann, workspace: LockedWorkspace)
     page.get_by_role("dialog").get_by_role("textbox").fill("train")
     page.keyboard.press("Enter")
     ann.live()
-    expect(ann.row("train")).to_contain_text("Active", timeout=10_000)
+    expect(ann.row("train")).to_contain_text("Active")
     ann.type("sleep 601\n")
-    expect(ann.row("train")).to_contain_text("Busy: sleep runs", timeout=20_000)
+    expect(ann.row("train")).to_contain_text("Busy: sleep runs")
     expect(panel.get_by_role("status")).to_contain_text("train: Busy")
     workspace.create(name="elsewhere")
-    expect(ann.row("elsewhere")).to_contain_text("Dormant", timeout=10_000)
+    expect(ann.row("elsewhere")).to_contain_text("Dormant")
     ann.menu("train", "Rename")
     field = page.get_by_role("dialog").get_by_role("textbox")
     field.fill("train.2")
@@ -293,7 +269,7 @@ def test_the_side_panel_shows_and_does_all(ann: Ann, workspace: LockedWorkspace)
     for theme in ("Dark", "Light"):
         ann.execute("apputils:change-theme", theme=f"JupyterLab {theme}")
         page.wait_for_selector(f"body[data-jp-theme-name='JupyterLab {theme}']", state="attached")
-        ann.no_serious_violation("#pth-panel")
+        no_serious_violation(page, "#pth-panel")
         ann.shot(f"lab-panel-{theme.lower()}")
     # Opening what is open shows it; there is one of it.
     ann.execute("launcher:create")
@@ -326,7 +302,7 @@ def test_the_side_panel_shows_and_does_all(ann: Ann, workspace: LockedWorkspace)
     ann.shot("lab-away")
     assert page.locator(".jp-Dialog").count() == 0
     page.unroute("**/api/**")
-    expect(said).to_have_count(0, timeout=15_000)  # by itself
+    expect(said).to_have_count(0)  # by itself
     expect(panel.get_by_role("alert")).to_have_count(0)
 
 
@@ -338,7 +314,7 @@ def test_a_cell_and_a_selection_run_in_a_session(ann: Ann, workspace: LockedWork
     page.keyboard.press("Shift+Tab")
     page.keyboard.type("done")
     page.locator("[data-jp-item-name='run-in-terminal'] :is(button, jp-button)").first.click()
-    (made,) = wait_for(lambda: sessions(workspace, name="notebook"), 10, "a session")
+    (made,) = wait_for(lambda: sessions(workspace, name="notebook"), what="a session")
     ann.wait_shown("notebook", "cell-42")
     assert "bash" not in ann.shown("notebook")
     # The keyboard is still in the notebook, and the terminal beside it.
@@ -362,7 +338,7 @@ def test_a_cell_and_a_selection_run_in_a_session(ann: Ann, workspace: LockedWork
     ann.execute("terminal:open", name="notebook")
     ann.live()
     ann.type("printf '\\033[?2004h'; cat -v\n")
-    expect(ann.row("notebook")).to_contain_text("Busy: cat runs", timeout=20_000)
+    expect(ann.row("notebook")).to_contain_text("Busy: cat runs")
     ann.command("docmanager:open", path="Untitled.ipynb")
     page.locator(".jp-Notebook .cm-content").first.click()
     page.keyboard.press("Control+a")
@@ -388,14 +364,14 @@ def test_an_announced_end_is_put_off(ann: Ann, workspace: LockedWorkspace) -> No
     requests.put(
         f"{workspace.root}api/rules", json=rules, headers=workspace.hub.steer("rules"), timeout=10
     ).raise_for_status()
-    made = workspace.create(name="train")
     try:
         ann.open_lab()
+        made = workspace.create(name="train")  # its time begins now
         ann.execute("terminal:open", name="train")
         ann.live()
         # Told by the terminal's own connection: the page looks at the list once a minute.
         notice = ann.page.locator(".Toastify__toast", has_text="Terminal session train ends in")
-        expect(notice).to_be_visible(timeout=30_000)
+        expect(notice).to_be_visible()
         ann.shot("lab-extend")
         notice.get_by_role("button", name="Extend").click()
         expect(ann.page.locator(".Toastify__toast", has_text="train was extended")).to_be_visible()
