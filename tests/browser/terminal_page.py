@@ -61,32 +61,11 @@ def text_browser() -> Iterator[Browser]:
             browser.close()
 
 
-class Device:
-    """Ann, at one of her devices. Whoever comes to the hub's login page is let in."""
+class TerminalPage:
+    """A terminal page in a browser, and what a person does with the terminal that is active on it."""
 
-    def __init__(self, browser: Browser, workspace: LockedWorkspace, **options: object) -> None:
-        self.workspace = workspace
-        options.setdefault("color_scheme", SCHEME)
-        self.context = browser.new_context(**options)  # type: ignore[arg-type]
-        self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
-        self.wrong: list[str] = []
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("console", lambda said: "Content Security" in said.text and self.wrong.append(said.text))
-
-    def open(self, session: str = "", at: str = "", live: bool = True) -> None:
-        """Open the page, at another address of the server if one is given."""
-        url = at or self.workspace.url
-        self.page.goto(f"{url}/persistent-terminals/" + (f"#{session}" if session else ""))
-        if "/oauth2/authorize" in self.page.url:
-            asked = parse_qs(urlsplit(self.page.url).query)
-            back = f"{asked['redirect_uri'][0]}?code=c&state={asked['state'][0]}"
-            self.page.goto(urljoin(url, back))
-            if session:  # which a login forgets
-                self.page.goto("about:blank")
-                self.page.goto(f"{url}/persistent-terminals/#{session}")
-        if live:
-            self.live()
+    def __init__(self, page: Page) -> None:
+        self.page = page
 
     def live(self) -> None:
         expect(self.page.locator(LIVE)).to_be_visible(timeout=60_000)
@@ -108,6 +87,42 @@ class Device:
     def tab(self, name: str) -> Locator:
         return self.page.get_by_role("tab", name=re.compile(rf"^{re.escape(name)}\b"))
 
+    def lines(self) -> list[str]:
+        """Every logical line of the active terminal with its scrollback."""
+        return list(self.page.evaluate(
+            f"""() => {{ const w = {WORKSPACE}, b = w.views.get(w.get().active).term.buffer.normal, out = [];
+            for (let i = 0; i < b.length; i++) {{ const l = b.getLine(i), s = l.translateToString(true);
+            if (l.isWrapped) out[out.length - 1] += s; else out.push(s); }} return out; }}"""
+        ))  # fmt: skip
+
+
+class Device(TerminalPage):
+    """Ann, at one of her devices. Whoever comes to the hub's login page is let in."""
+
+    def __init__(self, browser: Browser, workspace: LockedWorkspace, **options: object) -> None:
+        self.workspace = workspace
+        options.setdefault("color_scheme", SCHEME)
+        self.context = browser.new_context(**options)  # type: ignore[arg-type]
+        super().__init__(self.context.new_page())
+        self.page.set_default_timeout(30_000)
+        self.wrong: list[str] = []
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("console", lambda said: "Content Security" in said.text and self.wrong.append(said.text))
+
+    def open(self, session: str = "", at: str = "", live: bool = True) -> None:
+        """Open the page, at another address of the server if one is given."""
+        url = at or self.workspace.url
+        self.page.goto(f"{url}/persistent-terminals/" + (f"#{session}" if session else ""))
+        if "/oauth2/authorize" in self.page.url:
+            asked = parse_qs(urlsplit(self.page.url).query)
+            back = f"{asked['redirect_uri'][0]}?code=c&state={asked['state'][0]}"
+            self.page.goto(urljoin(url, back))
+            if session:  # which a login forgets
+                self.page.goto("about:blank")
+                self.page.goto(f"{url}/persistent-terminals/#{session}")
+        if live:
+            self.live()
+
     def more(self, what: str) -> None:
         self.page.get_by_role("button", name="More", exact=True).click()
         self.page.locator("#menu").get_by_text(what, exact=True).click()
@@ -123,14 +138,6 @@ class Device:
     def look(self) -> None:
         """Have the page ask for the list of sessions now, as when somebody comes back to it."""
         self.page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
-
-    def lines(self) -> list[str]:
-        """Every logical line of the active terminal with its scrollback."""
-        return list(self.page.evaluate(
-            f"""() => {{ const w = {WORKSPACE}, b = w.views.get(w.get().active).term.buffer.normal, out = [];
-            for (let i = 0; i < b.length; i++) {{ const l = b.getLine(i), s = l.translateToString(true);
-            if (l.isWrapped) out[out.length - 1] += s; else out.push(s); }} return out; }}"""
-        ))  # fmt: skip
 
     def accessible(self) -> None:
         """Axe finds nothing serious."""
