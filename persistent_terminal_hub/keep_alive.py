@@ -13,7 +13,8 @@ from typing import Any
 
 from persistent_terminal_hub import policy, rules_file
 from persistent_terminal_hub.keeper import wire
-from persistent_terminal_hub.keeper.client import BlockingClient, KeeperError
+from persistent_terminal_hub.keeper.blocking_client import BlockingClient
+from persistent_terminal_hub.keeper.channel import KeeperError
 
 _DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9})s?)?", re.ASCII)
 #: Without a maximum and without a wish.

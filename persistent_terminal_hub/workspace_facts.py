@@ -14,6 +14,8 @@ from persistent_terminal_hub.policy import SessionFacts, WorkspaceFacts
 
 #: More sessions than any setting allows.
 MAX_SESSIONS = 10_000
+#: Characters of what a locked workspace shows of a request to unlock it.
+MAX_ASKED = 500
 
 
 class BadFacts(ValueError):
@@ -48,6 +50,12 @@ def facts_of(model: object, taken: float) -> tuple[WorkspaceFacts, str]:
         warned=_warned(top),
     )
     return facts, rules_hash if isinstance(rules_hash, str) else ""
+
+
+def unlock_asked(model: Mapping[str, Any]) -> str:
+    """What its owner was asked while it is locked; empty: nothing."""
+    asked = model.get("unlock_asked")
+    return asked[:MAX_ASKED] if model.get("locked") is True and isinstance(asked, str) else ""
 
 
 def _session(entry: object) -> SessionFacts:

@@ -8,11 +8,11 @@ from typing import Any
 from persistent_terminal_hub.control.board import Row, coarse, steady
 from persistent_terminal_hub.control.hub import Server
 from persistent_terminal_hub.control.workspaces import Row as Workspace
+from persistent_terminal_hub.workspace_facts import unlock_asked
 
 #: Sessions and characters of a name that are shown of one workspace.
 MOST_SESSIONS = 500
 MOST_NAME = 255
-MOST_ASKED = 500
 #: A last presence that is newer by less is no news.
 PRESENCE_SLACK = 30.0
 
@@ -62,7 +62,7 @@ def answered(row: Row, facts: object, now: float) -> Row:
         "answers": True,
         "silentSince": None,
         "locked": locked,
-        "asked": _text(said.get("unlock_asked"), MOST_ASKED) if locked else "",
+        "asked": unlock_asked(said),
         "presence": steady(row.get("presence"), presence, PRESENCE_SLACK),
         "kernelBusy": said.get("busy") is True,
         "sessions": sessions,
@@ -97,10 +97,6 @@ def _session(entry: Mapping[str, Any], before: Mapping[str, Any] | None, locked:
         "busySince": steady(old.get("busySince"), now - _seconds(entry.get("busy_for"))) if busy else None,
         "memory": coarse(_seconds(entry.get("memory"))),
     }
-
-
-def _text(value: object, most: int) -> str:
-    return value[:most] if isinstance(value, str) else ""
 
 
 def _seconds(value: object) -> float:

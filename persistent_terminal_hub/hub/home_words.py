@@ -13,7 +13,7 @@ from typing import Any, Literal
 from persistent_terminal_hub import policy
 from persistent_terminal_hub.json_values import amount
 from persistent_terminal_hub.policy import Rules, SessionFacts, WorkspaceFacts, span
-from persistent_terminal_hub.workspace_facts import BadFacts, facts_of
+from persistent_terminal_hub.workspace_facts import BadFacts, facts_of, unlock_asked
 
 State = Literal["making", "running", "silent", "locked", "starting", "stopping", "stopped", "new"]
 #: What the hub holds it to be doing.
@@ -24,8 +24,6 @@ SHOWN = 4
 #: Ends that lie closer together than this, in seconds, are told as one.
 TOGETHER = 60.0
 KIB = 1024.0
-#: Characters of what is asked of an owner.
-MOST_ASKED = 500
 #: In the foreground of a session, these wait for somebody; anything else is at work.
 SHELLS = frozenset(
     (
@@ -374,9 +372,7 @@ def told_of(model: object, taken: float) -> Told:
         for entry in top.get("sessions", [])
         if isinstance(entry, dict) and isinstance(entry.get("program"), str) and entry["program"]
     }
-    asked = top.get("unlock_asked")
-    asked = asked[:MOST_ASKED] if isinstance(asked, str) else ""
-    return Told(facts, programs, amount(top.get("locked_since")), asked)
+    return Told(facts, programs, amount(top.get("locked_since")), unlock_asked(top))
 
 
 __all__ = ["BadFacts", "Card", "Known", "Told", "Usage", "card", "told_of"]

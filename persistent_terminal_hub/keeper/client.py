@@ -1,5 +1,4 @@
-"""The other end of the keeper's socket: for the Jupyter server (:class:`Client`, asyncio) and for tools
-and tests that have no loop (:class:`BlockingClient`).
+"""The other end of the keeper's socket for the Jupyter server (asyncio); `blocking_client` is for others.
 
 Neither reconnects: when the connection is gone, every open call fails with :class:`KeeperGone`,
 ``on_close`` is called, and the caller connects again and asks for what is there.
@@ -9,161 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import socket
-from array import array
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from persistent_terminal_hub.keeper import wire
-from persistent_terminal_hub.keeper.journal import Reader
-
-_RECEIVE_BYTES = 64 * 1024
-_FDS_ROOM = socket.CMSG_SPACE(16 * array("i").itemsize)
-
-Event = dict[str, Any]
-
-
-class KeeperError(Exception):
-    """The keeper refused. ``code`` is for programs, the text for people, ``header`` the whole answer."""
-
-    def __init__(self, header: wire.Header) -> None:
-        super().__init__(str(header.get("message", "The keeper refused.")))
-        self.code = str(header.get("error", "error"))
-        self.header = header
-
-
-class KeeperGone(ConnectionError):
-    """The connection to the keeper is lost."""
-
-
-class Reply(NamedTuple):
-    """An answer; whoever gets ``fds`` owns them."""
-
-    header: wire.Header
-    payload: bytes
-    fds: tuple[int, ...]
-
-
-class _Channel:
-    """What both clients share: numbering of requests, frames and descriptors in, answers sorted out."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self._decoder = wire.Decoder()
-        self._fds: deque[int] = deque()
-        self._last_id = 0
-
-    def request(self, op: str, payload: bytes, fields: dict[str, Any]) -> tuple[int, bytes]:
-        self._last_id += 1
-        return self._last_id, wire.encode({"op": op, "id": self._last_id, **fields}, payload)
-
-    def receive(self) -> list[Reply | wire.Ack]:
-        """One receive; raises BlockingIOError, KeeperGone, WireError."""
-        try:
-            # Descriptors must not leak into programs that the server starts.
-            data, ancillary, _, _ = self.sock.recvmsg(_RECEIVE_BYTES, _FDS_ROOM, socket.MSG_CMSG_CLOEXEC)
-        except BlockingIOError:
-            raise
-        except OSError as error:
-            raise KeeperGone(f"The keeper cannot be reached ({error.strerror}).") from None
-        for level, kind, content in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                received = array("i")
-                received.frombytes(content[: len(content) - len(content) % received.itemsize])
-                self._fds.extend(received)
-        if not data:
-            raise KeeperGone("The keeper closed the connection.")
-        self._decoder.feed(data)
-        return [self._reply(frame) for frame in self._decoder.frames()]
-
-    def _reply(self, frame: wire.Frame | wire.Input | wire.Ack) -> Reply | wire.Ack:
-        if not isinstance(frame, wire.Frame):
-            if isinstance(frame, wire.Ack):
-                return frame
-            raise wire.WireError("the keeper does not type")
-        # Descriptors come with the first byte of their frame, so they are here when it is complete.
-        count = frame.header.get("fds", 0)
-        if not isinstance(count, int) or not 0 <= count <= len(self._fds):
-            raise wire.WireError("descriptors are missing")
-        return Reply(frame.header, frame.payload, tuple(self._fds.popleft() for _ in range(count)))
-
-    def close(self) -> None:
-        self.sock.close()
-        while self._fds:
-            os.close(self._fds.popleft())
-
-
-class Subscription:
-    """A session's journal, mapped, and what to call when there is something new in it."""
-
-    def __init__(
-        self, reply: Reply, on_close: Callable[[int], None], loop: asyncio.AbstractEventLoop | None = None
-    ) -> None:
-        journal_fd, self._wake_fd = reply.fds
-        self._loop = loop
-        self._on_close = on_close
-        self._woken: Callable[[], None] = lambda: None
-        self._paused: asyncio.TimerHandle | None = None
-        self._number = int(reply.header["subscription"])
-        self.session: Event = reply.header["session"]
-        try:
-            self.reader = Reader(journal_fd)
-        except BaseException:
-            os.close(self._wake_fd)
-            raise
-        finally:
-            os.close(journal_fd)
-
-    def _watch(self, on_wake: Callable[[], None]) -> None:
-        def woken() -> None:
-            self.clear_wake()
-            on_wake()
-
-        self._woken = woken
-        if self._loop is not None:
-            self._loop.add_reader(self._wake_fd, woken)
-
-    def pause(self, seconds: float) -> None:
-        """Be woken again only after so long; what happens meanwhile wakes then. For floods."""
-        if self._loop is not None and self._wake_fd >= 0 and self._paused is None:
-            self._loop.remove_reader(self._wake_fd)
-            self._paused = self._loop.call_later(seconds, self._go_on)
-
-    def _go_on(self) -> None:
-        self._paused = None
-        if self._loop is not None and self._wake_fd >= 0:
-            self._loop.add_reader(self._wake_fd, self._woken)
-
-    def clear_wake(self) -> None:
-        """Consume the wakes so far; do that before reading, so that none is lost."""
-        try:  # noqa: SIM105 - on the way of every echo
-            os.eventfd_read(self._wake_fd)
-        except BlockingIOError:
-            pass
-
-    def wait(self, seconds: float) -> bool:
-        """For users without a loop: wait until there is something to read."""
-        poller = select.poll()
-        poller.register(self._wake_fd, select.POLLIN)
-        if not poller.poll(seconds * 1000):
-            return False
-        self.clear_wake()
-        return True
-
-    def close(self) -> None:
-        """Unmap the journal and stop being woken."""
-        if self._wake_fd >= 0:
-            if self._loop is not None:
-                self._loop.remove_reader(self._wake_fd)
-            if self._paused is not None:
-                self._paused.cancel()
-            os.close(self._wake_fd)
-            self._wake_fd = -1
-            self.reader.close()
-            self._on_close(self._number)
+from persistent_terminal_hub.keeper.channel import Channel, Event, KeeperError, KeeperGone, Reply
+from persistent_terminal_hub.keeper.subscription import Subscription
 
 
 class Client:
@@ -174,7 +26,7 @@ class Client:
     """
 
     def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-        self._channel = _Channel(sock)
+        self._channel = Channel(sock)
         self._loop = loop
         self._calls: dict[int, asyncio.Future[Reply]] = {}
         self._out = bytearray()
@@ -364,69 +216,3 @@ def _ignore(future: asyncio.Future[Reply]) -> None:
     """Take note of a failure that does not matter."""
     if not future.cancelled():
         future.exception()
-
-
-class BlockingClient:
-    """The same for programs without a loop. Events that arrive are kept in :attr:`events`."""
-
-    def __init__(self, path: Path, timeout: float = 10.0) -> None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        sock.settimeout(timeout)
-        self._channel = _Channel(sock)
-        self._replies: deque[Reply] = deque()
-        self.events: deque[Event] = deque()
-        try:
-            with wire.socket_address(path) as address:
-                sock.connect(address)
-            self.keeper = self.call("hello", versions=[wire.VERSION]).header
-        except BaseException:
-            self.close()
-            raise
-
-    def call(self, op: str, payload: bytes = b"", **fields: Any) -> Reply:
-        """Send a request and wait for its answer."""
-        number, data = self._channel.request(op, payload, fields)
-        try:
-            self._channel.sock.sendall(data)
-        except OSError as error:
-            raise KeeperGone(f"The keeper cannot be reached ({error.strerror}).") from None
-        while True:
-            reply = self._next()
-            if reply.header.get("re") == number:
-                if not reply.header.get("ok"):
-                    raise KeeperError(reply.header)
-                return reply
-
-    def _next(self) -> Reply:
-        while True:
-            while self._replies:
-                reply = self._replies.popleft()
-                if "event" not in reply.header:
-                    return reply
-                self.events.append(reply.header)
-            self._receive()
-
-    def _receive(self) -> None:
-        found = self._channel.receive()
-        self._replies.extend(reply for reply in found if isinstance(reply, Reply))
-
-    def wait_event(self, kind: str, session: str | None = None) -> Event:
-        """The next event of a kind (of one session); others before it are dropped."""
-        while True:
-            while self.events:
-                event = self.events.popleft()
-                if event["event"] == kind and session in (None, event.get("session")):
-                    return event
-            if not self._replies:
-                self._receive()
-            while self._replies:  # no call is under way, so these are events
-                self.events.append(self._replies.popleft().header)
-
-    def subscribe(self, session: str) -> Subscription:
-        """Map a session's journal."""
-        reply = self.call("subscribe", session=session)
-        return Subscription(reply, lambda _number: None)
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._channel.close()

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from tornado import web
 
 from persistent_terminal_hub.bodies import Body, check_env_names, sentence
-from persistent_terminal_hub.keeper.client import KeeperError
+from persistent_terminal_hub.keeper.channel import KeeperError
 
 from . import attach_tokens, names
 from .attach_tokens import AttachTokens

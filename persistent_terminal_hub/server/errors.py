@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tornado import web
 
-from persistent_terminal_hub.keeper.client import KeeperError
+from persistent_terminal_hub.keeper.channel import KeeperError
 
 _STATUS = {
     "exists": 409,

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from persistent_terminal_hub.keeper.client import KeeperError, KeeperGone
+from persistent_terminal_hub.keeper.channel import KeeperError, KeeperGone
 
 
 class SessionOver(Exception):

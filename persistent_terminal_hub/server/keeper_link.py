@@ -26,12 +26,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from persistent_terminal_hub.keeper.client import (
-    BlockingClient,
-    Client,
-    KeeperError,
-    KeeperGone,
-)
+from persistent_terminal_hub.keeper.blocking_client import BlockingClient
+from persistent_terminal_hub.keeper.channel import KeeperError, KeeperGone
+from persistent_terminal_hub.keeper.client import Client
 from persistent_terminal_hub.keeper.journal import JournalError
 
 from .keeper_input import SessionOver, Taken

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from persistent_terminal_hub.keeper.client import Client, KeeperError
+from persistent_terminal_hub.keeper.channel import KeeperError
+from persistent_terminal_hub.keeper.client import Client
 
 from .keeper_mirror import Change
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from persistent_terminal_hub.keeper.client import Client
-from persistent_terminal_hub.keeper.client import Subscription as KeeperSubscription
 from persistent_terminal_hub.keeper.journal import Reader
+from persistent_terminal_hub.keeper.subscription import Subscription as KeeperSubscription
 
 ChangeKind = Literal[
     "created", "renamed", "resized", "attachment", "exited", "removed", "connected", "disconnected", "lock"

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import Any, NamedTuple
 
-from persistent_terminal_hub.keeper.client import KeeperError, KeeperGone
+from persistent_terminal_hub.keeper.channel import KeeperError, KeeperGone
 
 from .keeper_input import InputLine
 from .keeper_lock import LockRequests

@@ -13,7 +13,7 @@ from jupyter_server.base.handlers import APIHandler
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler, stream_request_body
 
-from persistent_terminal_hub.keeper.client import KeeperError
+from persistent_terminal_hub.keeper.channel import KeeperError
 from persistent_terminal_hub.tokens import TokenError
 
 from .lock import SETTING, Gate

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from persistent_terminal_hub import policy, rules_file
-from persistent_terminal_hub.keeper.client import Client, KeeperError
+from persistent_terminal_hub.keeper.channel import KeeperError
+from persistent_terminal_hub.keeper.client import Client
 from persistent_terminal_hub.policy import EndSession, Lock, Rules, Warn, WorkspaceFacts
 from persistent_terminal_hub.protocol.messages import Notice
 from persistent_terminal_hub.repeating import Repeating

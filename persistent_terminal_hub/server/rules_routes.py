@@ -18,7 +18,7 @@ from pydantic import Field
 
 from persistent_terminal_hub import rules_file
 from persistent_terminal_hub.bodies import Body
-from persistent_terminal_hub.keeper.client import KeeperError
+from persistent_terminal_hub.keeper.channel import KeeperError
 
 from . import api
 from .errors import SessionError, refusal

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from persistent_terminal_hub.keeper.client import BlockingClient
+from persistent_terminal_hub.keeper.blocking_client import BlockingClient
 
 ROOT = Path(__file__).resolve().parents[2]
 C_READER = r"""

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from persistent_terminal_hub.keeper.client import BlockingClient, Subscription
+from persistent_terminal_hub.keeper.blocking_client import BlockingClient
+from persistent_terminal_hub.keeper.subscription import Subscription
 
 ROOT = Path(__file__).resolve().parents[2]
 

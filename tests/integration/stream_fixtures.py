@@ -20,7 +20,7 @@ from typing import Any
 import websockets
 from websockets.asyncio.client import connect
 
-from persistent_terminal_hub.keeper.client import BlockingClient
+from persistent_terminal_hub.keeper.blocking_client import BlockingClient
 from persistent_terminal_hub.protocol import client_events as ev
 from persistent_terminal_hub.protocol.client_stream import ClientStream, code_of_status
 from persistent_terminal_hub.protocol.messages import encode

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from persistent_terminal_hub.keeper.client import BlockingClient, KeeperError
+from persistent_terminal_hub.keeper.blocking_client import BlockingClient
+from persistent_terminal_hub.keeper.channel import KeeperError
 from tests.integration.keeper_fixtures import KeeperProcess, Screen, create, keeper, until
 
 __all__ = ["keeper"]

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from persistent_terminal_hub.keeper.client import BlockingClient, Client, KeeperError, KeeperGone
+from persistent_terminal_hub.keeper.blocking_client import BlockingClient
+from persistent_terminal_hub.keeper.channel import KeeperError, KeeperGone
+from persistent_terminal_hub.keeper.client import Client
 from tests.integration.keeper_fixtures import KeeperProcess, Screen, Typist, create, keeper, until
 
 __all__ = ["keeper"]

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from persistent_terminal_hub.keeper import wire
-from persistent_terminal_hub.keeper.client import BlockingClient, KeeperError
+from persistent_terminal_hub.keeper.blocking_client import BlockingClient
+from persistent_terminal_hub.keeper.channel import KeeperError
 from tests.integration.keeper_fixtures import KeeperProcess, Screen, Typist, create, keeper, until
 
 __all__ = ["keeper"]

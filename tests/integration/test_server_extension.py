@@ -20,7 +20,7 @@ import requests
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from persistent_terminal_hub.keeper.client import BlockingClient
+from persistent_terminal_hub.keeper.blocking_client import BlockingClient
 from tests.support.waiting import free_port, wait_for
 
 REPO = Path(__file__).parents[2]

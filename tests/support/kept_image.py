@@ -19,7 +19,7 @@ SERVER = """
 import http.server, json, os, urllib.error, urllib.request
 from pathlib import Path
 from persistent_terminal_hub.keeper import wire
-from persistent_terminal_hub.keeper.client import BlockingClient
+from persistent_terminal_hub.keeper.blocking_client import BlockingClient
 
 PREFIX = os.environ["JUPYTERHUB_SERVICE_PREFIX"]
 FILE = Path("/workspace/file")

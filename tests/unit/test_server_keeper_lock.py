@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from persistent_terminal_hub.keeper.client import KeeperError
+from persistent_terminal_hub.keeper.channel import KeeperError
 from persistent_terminal_hub.server import rules_clock
 from persistent_terminal_hub.server.keeper_link import Change, Info, KeeperLink
 from persistent_terminal_hub.server.presence import Presence

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from persistent_terminal_hub.keeper.client import KeeperError, KeeperGone, Reply
+from persistent_terminal_hub.keeper.channel import KeeperError, KeeperGone, Reply
 from persistent_terminal_hub.keeper.inputs import InputQueue, Verdict
 from persistent_terminal_hub.server.attachments import Attachments
 from persistent_terminal_hub.server.keeper_input import InputLine, SessionOver
