@@ -23,7 +23,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Plain processes for speed; the lock is the same code."""
     rules = [
         {"users": ["ida"], "idleLockMinutes": IDLE_SECONDS / 60},
-        {"users": ["wanda"], "ttlSeconds": 60, "warnSeconds": 55},  # warned after half of it
+        {"users": ["wanda"], "ttlSeconds": 30, "warnSeconds": 25},  # warned after half of it
     ]
     installation = Stack(tmp_path_factory.mktemp("stack"), backend="process", settings={"rules": rules})
     installation.start()
@@ -61,6 +61,8 @@ def test_an_end_is_announced_and_nothing_is_typed(
     wanda.type("stty -echo; echo begin; od -c; echo end\n")
     wanda.wait_text(r"^begin$")
     shown = wanda.lines()
+    with stack.login("ada") as session:  # whose workspace has the time to start
+        stack.api(session, "POST", "/users/ada/server")
     notice = wanda.page.locator(".Toastify__toast", has_text="ends in")
     notice.wait_for(timeout=90_000)
     assert notice.get_by_role("button", name="Extend").is_visible()
