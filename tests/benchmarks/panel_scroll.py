@@ -15,10 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import CDPSession, Page, Route, sync_playwright
+from playwright.sync_api import CDPSession, Page, Route
 
-from tests.browser.lab import DESKTOP, FLAGS
-from tests.conftest import CHROMIUM
+from tests.browser.lab import DESKTOP, plain_chromium
 from tests.screenshots.made_up import place
 
 PAGES = Path(__file__).resolve().parents[2] / "share" / "persistent-terminal-hub" / "pages"
@@ -56,8 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     dice, now = random.Random(1), time.time()
     rows = [place(f"user{n:05}", "", "default", "running", dice, now) for n in range(options.rows)]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+    with plain_chromium() as browser:
         page = browser.new_page(viewport=DESKTOP)  # type: ignore[arg-type]
         page.route(f"{ORIGIN}/**", serve)
         page.add_init_script(f"window.firstRows = {json.dumps(event(rows, whole=True))}")
@@ -83,7 +81,6 @@ def main() -> None:
         print(f"rows in the page: {page.locator('.rows > .row').count()} of {options.rows}")
         if options.trace:
             options.trace.write_text(trace_of(client))
-        browser.close()
 
 
 def serve(route: Route) -> None:

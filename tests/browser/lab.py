@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urljoin, urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.conftest import CHROMIUM
 from tests.support.device import device
@@ -31,16 +32,49 @@ VISIBLE = ".jp-Terminal >> visible=true"
 NO_WEBGL = "--disable-3d-apis"
 
 
+#: Milliseconds until a page shows what is expected of it. On a machine that does other things as well, and
+#: much comes with a page's next look at a list (4 s) or at a lock (10 s).
+PATIENCE = 30_000
+expect.set_options(timeout=PATIENCE)
+
+
 @contextmanager
-def chromium(stack: Stack, *flags: str) -> Iterator[Browser]:
-    """A headless Chromium on a device of its own; `stack.line` is the line between the two."""
-    with device(CHROMIUM, stack.port, stack.folder) as (launcher, line), sync_playwright() as playwright:
-        stack.line = line
-        browser = playwright.chromium.launch(executable_path=launcher, headless=True, args=[*FLAGS, *flags])
+def plain_chromium(*flags: str, executable: str = CHROMIUM) -> Iterator[Browser]:
+    """A headless Chromium on this machine."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, headless=True, args=[*FLAGS, *flags])
         try:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def chromium(stack: Stack, *flags: str) -> Iterator[Browser]:
+    """The same on a device of its own; `stack.line` is the line between the two."""
+    with (
+        device(CHROMIUM, stack.port, stack.folder) as (launcher, line),
+        plain_chromium(*flags, executable=launcher) as browser,
+    ):
+        stack.line = line
+        yield browser
+
+
+def let_in(page: Page, server: str) -> bool:
+    """Whether the page is at a login of the hub, whose stand-in says yes to whoever comes; then go back."""
+    if "/oauth2/authorize" not in page.url:
+        return False
+    asked = parse_qs(urlsplit(page.url).query)
+    page.goto(urljoin(server, f"{asked['redirect_uri'][0]}?code=c&state={asked['state'][0]}"))
+    return True
+
+
+def complaints(page: Page) -> list[str]:
+    """Grows with each error of a script, and with what the Content-Security-Policy refuses."""
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: "Content Security" in said.text and wrong.append(said.text))
+    return wrong
 
 
 # JupyterLab hides its application object from pages; it must be asked before its deferred scripts run.
@@ -67,7 +101,7 @@ class Person:
         self.context: BrowserContext = browser.new_context(viewport=viewport or DESKTOP, **options)  # type: ignore[arg-type]
         self.context.add_init_script(EXPOSE_APP)
         self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(PATIENCE)
 
     def login(self, password: str = PASSWORD) -> None:
         """Log in through the login page."""

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urljoin, urlsplit
 
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.lab import DESKTOP, FLAGS, TABLET
-from tests.conftest import CHROMIUM
-from tests.integration.lock_fixtures import Hub, LockedWorkspace
+from tests.browser.axe import no_serious_violation
+from tests.browser.lab import DESKTOP, PATIENCE, TABLET, complaints, let_in
+from tests.integration.lock_fixtures import LockedWorkspace
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTS = os.environ.get("PTH_TEST_SHOTS", "")
 SCHEME = os.environ.get("PTH_TEST_SCHEME", "light")
 BUILT = ROOT / "share" / "persistent-terminal-hub" / "pages" / "terminal.html"
-AXE = ROOT / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 MARKS = ROOT / "images/workspace/rootfs/usr/local/share/pth/bash-marks.sh"
 LIVE = ".status .line[data-condition=live]"
 
@@ -33,39 +29,10 @@ WORKSPACE = """(() => {
 })()"""
 
 
-@contextlib.contextmanager
-def page_workspace(home: Path, **env: str) -> Iterator[LockedWorkspace]:
-    """Ann's workspace, with a stand-in for the hub."""
-    assert BUILT.exists(), "The pages are not built: run `make ui`."
-    hub = Hub()
-    try:
-        workspace = LockedWorkspace(home, hub, **env)
-        try:
-            workspace.wait()
-            yield workspace
-        finally:
-            workspace.keeper.stop()
-    finally:
-        hub.stop()
+class OnPage:
+    """Somebody in front of it; what is shown is text on the page only without WebGL."""
 
-
-@contextlib.contextmanager
-def text_browser() -> Iterator[Browser]:
-    """Chromium without WebGL, so that what the terminal shows is text on the page."""
-    with sync_playwright() as playwright:
-        args = [*FLAGS, "--disable-3d-apis"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=args)
-        try:
-            yield browser
-        finally:
-            browser.close()
-
-
-class TerminalPage:
-    """A terminal page in a browser, and what a person does with the terminal that is active on it."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
+    page: Page
 
     def live(self) -> None:
         expect(self.page.locator(LIVE)).to_be_visible(timeout=60_000)
@@ -74,7 +41,7 @@ class TerminalPage:
     def rows(self) -> Locator:
         return self.page.locator("[data-active=true] .xterm-rows")
 
-    def shows(self, text: str | re.Pattern[str], seconds: float = 20) -> None:
+    def shows(self, text: str | re.Pattern[str], seconds: float = PATIENCE / 1000) -> None:
         expect(self.rows).to_contain_text(text, timeout=seconds * 1000)
 
     def type(self, text: str) -> None:
@@ -83,6 +50,14 @@ class TerminalPage:
 
     def run(self, command: str) -> None:
         self.type(command + "\n")
+
+    def begin(self, command: str) -> None:
+        """Run a program that ends by itself only much later, and see that it has the keyboard.
+
+        What is typed while a shell still starts it may end the shell's part of it alone.
+        """
+        self.run(f"sh -c 'echo beg''un-$$; exec {command}'")
+        self.shows(re.compile(r"begun-\d"))
 
     def tab(self, name: str) -> Locator:
         return self.page.get_by_role("tab", name=re.compile(rf"^{re.escape(name)}\b"))
@@ -96,30 +71,24 @@ class TerminalPage:
         ))  # fmt: skip
 
 
-class Device(TerminalPage):
+class Device(OnPage):
     """Ann, at one of her devices. Whoever comes to the hub's login page is let in."""
 
     def __init__(self, browser: Browser, workspace: LockedWorkspace, **options: object) -> None:
         self.workspace = workspace
         options.setdefault("color_scheme", SCHEME)
         self.context = browser.new_context(**options)  # type: ignore[arg-type]
-        super().__init__(self.context.new_page())
-        self.page.set_default_timeout(30_000)
-        self.wrong: list[str] = []
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("console", lambda said: "Content Security" in said.text and self.wrong.append(said.text))
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.wrong = complaints(self.page)
 
     def open(self, session: str = "", at: str = "", live: bool = True) -> None:
         """Open the page, at another address of the server if one is given."""
         url = at or self.workspace.url
         self.page.goto(f"{url}/persistent-terminals/" + (f"#{session}" if session else ""))
-        if "/oauth2/authorize" in self.page.url:
-            asked = parse_qs(urlsplit(self.page.url).query)
-            back = f"{asked['redirect_uri'][0]}?code=c&state={asked['state'][0]}"
-            self.page.goto(urljoin(url, back))
-            if session:  # which a login forgets
-                self.page.goto("about:blank")
-                self.page.goto(f"{url}/persistent-terminals/#{session}")
+        if let_in(self.page, url) and session:  # which a login forgets
+            self.page.goto("about:blank")
+            self.page.goto(f"{url}/persistent-terminals/#{session}")
         if live:
             self.live()
 
@@ -141,15 +110,7 @@ class Device(TerminalPage):
 
     def accessible(self) -> None:
         """Axe finds nothing serious."""
-        if not self.page.evaluate("() => 'axe' in window"):
-            self.page.evaluate(AXE.read_text())
-        found = self.page.evaluate("async () => (await axe.run()).violations")
-        serious = [
-            (rule["id"], [(node["html"][:200], node["failureSummary"]) for node in rule["nodes"][:3]])
-            for rule in found
-            if rule["impact"] in ("serious", "critical")
-        ]
-        assert not serious, serious
+        no_serious_violation(self.page)
 
     def shot(self, name: str) -> None:
         if not SHOTS:
@@ -163,4 +124,4 @@ class Device(TerminalPage):
 
     def leave(self) -> None:
         self.context.close()
-        assert self.wrong == []
+        assert not self.wrong, self.wrong

@@ -6,7 +6,6 @@ import json
 import re
 import uuid
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -15,8 +14,8 @@ from websockets.sync.client import connect
 from tests.browser.axe import no_serious_violation
 from tests.browser.lab import Person, chromium
 from tests.integration.control_fixtures import Person as Programs
-from tests.integration.control_fixtures import answers
-from tests.support.stack import Stack, wait_for
+from tests.integration.control_fixtures import installation
+from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.netns, pytest.mark.timeout(180)]
 
@@ -33,18 +32,10 @@ NEVER_ENDING = """(() => {
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    settings: dict[str, Any] = {"culler": {"enabled": False}, "control": {"operators": ["olga"]}}
-    installation = Stack(tmp_path_factory.mktemp("stack"), backend="process", settings=settings)
-    try:
-        installation.start()
-        for user in ("alice", "bea", "olga"):
-            installation.add_user(user)
-        wait_for(lambda: answers(installation), 30, "the service answers")
-        yield installation
-        assert "Traceback" not in installation.output()
-    finally:
-        installation.stop()
-        installation.end_processes()
+    settings = {"control": {"operators": ["olga"]}}
+    with installation(tmp_path_factory.mktemp("stack"), ("alice", "bea", "olga"), settings) as stack:
+        yield stack
+        assert "Traceback" not in stack.output()
 
 
 @pytest.fixture(scope="module")

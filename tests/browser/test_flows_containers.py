@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from tests.browser.axe import no_serious_violation
-from tests.browser.lab import DESKTOP, NO_WEBGL, TABLET, Person, chromium
-from tests.integration.control_fixtures import answers
+from tests.browser.lab import DESKTOP, NO_WEBGL, TABLET, Person, chromium, complaints
+from tests.browser.terminal_page import OnPage
+from tests.integration.control_fixtures import installation
 from tests.support.stack import PASSWORD, Stack, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.netns, pytest.mark.timeout(240)]
@@ -24,7 +25,6 @@ pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.netns, pytest
 #: Everything is below it; a part of it is called as the hub.
 BASE = "/data-team/hub/"
 IMAGE = os.environ.get("PTH_TEST_IMAGE", "")
-LIVE = ".status .line[data-condition=live]"
 #: Said of a start that takes its way.
 WORDS = ("Creating the container…", "Waiting for JupyterLab to answer…")
 #: Tells what the page of a start says: it may be there for a second only.
@@ -39,17 +39,11 @@ COUNT = "clear; i=0; while sleep 0.1; do i=$((i+1)); echo count-$i; done"
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     # Half a CPU, so that a start takes long enough to be watched.
     workspace = {"cpu": 0.5, "memory": "1G", "maxMemory": "2G", **({"image": IMAGE} if IMAGE else {})}
-    settings = {"culler": {"enabled": False}, "workspace": workspace}
-    installation = Stack(tmp_path_factory.mktemp("stack"), settings=settings, base_url=BASE, subdomains=True)
-    try:
-        installation.start()
-        installation.add_user("alice")
-        wait_for(lambda: answers(installation), 30, "the service answers")
-        yield installation
-        assert "Traceback" not in installation.output()
-    finally:
-        installation.stop()
-        installation.remove_everything()
+    settings = {"workspace": workspace}
+    folder = tmp_path_factory.mktemp("stack")
+    with installation(folder, ("alice",), settings, "docker", base_url=BASE, subdomains=True) as stack:
+        yield stack
+        assert "Traceback" not in stack.output()
 
 
 @pytest.fixture(scope="module")
@@ -58,18 +52,16 @@ def browser(stack: Stack) -> Iterator[Browser]:
         yield browser
 
 
-class Device(Person):
+class Device(OnPage, Person):
     """Somebody at one of their devices. What its pages complain about fails the test."""
 
     def __init__(self, browser: Browser, stack: Stack, user: str, touch: bool) -> None:
         super().__init__(browser, stack, user, TABLET if touch else DESKTOP, has_touch=touch)
         self.touch = touch
-        self.wrong: list[str] = []
         self.said: list[str] = []
         self.context.add_init_script(LISTEN)
         self.page.on("console", lambda told: self.said.append(told.text))
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("console", lambda said: "Content Security" in said.text and self.wrong.append(said.text))
+        self.wrong = complaints(self.page)
 
     def press(self, what: Locator) -> None:
         """A finger or a mouse."""
@@ -92,49 +84,45 @@ class Device(Person):
             assert f"said: {word}" in self.said, self.said
 
     # -- the terminal page
-    def live(self) -> None:
-        expect(self.page.locator(LIVE)).to_be_visible(timeout=60_000)
-
-    @property
-    def rows(self) -> Locator:
-        return self.page.locator(".xterm-rows")
-
-    def shows(self, text: str | re.Pattern[str]) -> None:
-        expect(self.rows).to_contain_text(text, timeout=20_000)
-
-    def run(self, command: str) -> None:
-        self.page.locator(".xterm-helper-textarea").focus()
-        self.page.keyboard.type(command + "\n")
-
     def numbers(self) -> list[int]:
         """Of the counting loop's whole lines that are on the screen."""
         return [int(number) for number in re.findall(r"count-(\d+)(?=\D)", self.rows.inner_text() + "\n")]
 
-
-@pytest.fixture(scope="module")
-def laptop(stack: Stack, browser: Browser) -> Iterator[Device]:
-    device = Device(browser, stack, "alice", touch=False)
-    yield device
-    device.leave()
-    assert not device.wrong
+    def leave(self) -> None:
+        super().leave()
+        assert not self.wrong, self.wrong
 
 
 @pytest.fixture(scope="module")
-def tablet(stack: Stack, browser: Browser) -> Iterator[Device]:
-    device = Device(browser, stack, "alice", touch=True)
-    yield device
-    device.leave()
-    assert not device.wrong
+def device(stack: Stack, browser: Browser) -> Iterator[Callable[..., Device]]:
+    """Makes devices of a user, with or without touch."""
+    made: list[Device] = []
+
+    def one(user: str, touch: bool) -> Device:
+        made.append(Device(browser, stack, user, touch))
+        return made[-1]
+
+    yield one
+    for item in made:
+        item.leave()
 
 
 @pytest.fixture(scope="module")
-def panel(stack: Stack, browser: Browser) -> Iterator[Device]:
+def laptop(device: Callable[..., Device]) -> Device:
+    return device("alice", touch=False)
+
+
+@pytest.fixture(scope="module")
+def tablet(device: Callable[..., Device]) -> Device:
+    return device("alice", touch=True)
+
+
+@pytest.fixture(scope="module")
+def panel(stack: Stack, device: Callable[..., Device]) -> Device:
     """The administrator, on a tablet."""
-    device = Device(browser, stack, "admin", touch=True)
-    device.login(stack.admin_password)
-    yield device
-    device.leave()
-    assert not device.wrong
+    admin = device("admin", touch=True)
+    admin.login(stack.admin_password)
+    return admin
 
 
 def test_from_the_login_to_a_terminal_in_a_new_workspace(stack: Stack, laptop: Device) -> None:

@@ -18,7 +18,7 @@ from playwright.sync_api import Error as PlaywrightError
 
 from tests.browser.lab import NO_WEBGL, TABLET, Person, chromium
 from tests.browser.lock_loop import COUNT, Owner
-from tests.browser.terminal_page import TerminalPage
+from tests.browser.terminal_page import OnPage
 from tests.support.stack import Stack, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.netns, pytest.mark.timeout(300)]
@@ -62,12 +62,19 @@ def browser(stack: Stack) -> Iterator[Browser]:
         yield browser
 
 
+class Terminals(OnPage):
+    """The same person's terminal page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+
 @dataclass
 class Cleo:
     """At work in JupyterLab and, beside it, on the terminal page."""
 
     lab: Owner
-    terminals: TerminalPage
+    terminals: Terminals
 
     @property
     def pages(self) -> tuple[Page, Page]:
@@ -79,7 +86,7 @@ def cleo(stack: Stack, browser: Browser) -> Cleo:
     lab = Owner(browser, stack, "cleo")
     lab.login()
     lab.open_lab()
-    terminals = TerminalPage(lab.context.new_page())
+    terminals = Terminals(lab.context.new_page())
     terminals.page.goto(lab.base + "persistent-terminals/")
     terminals.live()
     return Cleo(lab, terminals)
@@ -90,7 +97,7 @@ def numbered(lines: list[str], pattern: str) -> list[int]:
     return [int(found[1]) for line in lines if (found := re.fullmatch(pattern, line))]
 
 
-def pid_shown(page: TerminalPage) -> str:
+def pid_shown(page: Terminals) -> str:
     """The shell's own pid."""
     page.run("clear; echo pid=$$ of-the-$((40+2))-shell")
     page.shows("of-the-42-shell")

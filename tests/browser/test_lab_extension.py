@@ -8,36 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Request, sync_playwright
+from playwright.sync_api import Browser, Request
 
-from tests.browser.lab import FLAGS, TABLET
-from tests.browser.workspace_lab import COVERED, DIALOG, Owner, lab_workspace, listed
-from tests.conftest import CHROMIUM
-from tests.integration.lock_fixtures import Hub, LockedWorkspace, stand_in_hub  # noqa: F401 - a fixture
+from tests.browser.lab import TABLET
+from tests.browser.workspace_lab import COVERED, DIALOG, Owner, lab_workspace, listed  # noqa: F401 - `workspace`
+from tests.integration.lock_fixtures import Hub, LockedWorkspace
 from tests.support.stack import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 SHOTS = os.environ.get("PTH_TEST_SHOTS", "")
 COUNT = "i=0; while true; do i=$((i+1)); echo count-$i; sleep 0.05; done"
 SECRET = "secret_of_ann"
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Iterator[LockedWorkspace]:
-    workspace = lab_workspace(tmp_path_factory.mktemp("home"), hub)
-    try:
-        workspace.wait()
-        yield workspace
-    finally:
-        workspace.keeper.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

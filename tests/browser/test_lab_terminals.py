@@ -9,39 +9,18 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Locator, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, expect
 
-from tests.browser.lab import DESKTOP, FLAGS, TABLET, Person
-from tests.browser.workspace_lab import Owner, lab_workspace
-from tests.conftest import CHROMIUM
-from tests.integration.lock_fixtures import Hub, LockedWorkspace
+from tests.browser.axe import no_serious_violation
+from tests.browser.lab import DESKTOP, TABLET, Person
+from tests.browser.workspace_lab import Owner, lab_workspace  # noqa: F401 - `workspace`
+from tests.integration.lock_fixtures import LockedWorkspace
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 SHOTS = os.environ.get("PTH_TEST_SHOTS", "")
-AXE = Path(__file__).resolve().parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 BANNER = ".pth-Terminal-banner >> visible=true"
 THEME = "getComputedStyle(document.querySelector('.pth-Terminal-place')).backgroundColor"
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedWorkspace]:
-    hub = Hub()
-    workspace = lab_workspace(tmp_path_factory.mktemp("home"), hub)
-    try:
-        workspace.wait()
-        yield workspace
-    finally:
-        workspace.keeper.stop()
-        hub.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def terminal_of(name: str) -> str:
@@ -105,16 +84,6 @@ class Ann(Owner):
                 self.page.wait_for_timeout(300)
                 self.page.screenshot(path=str(Path(SHOTS) / f"{name}-{size['width']}.png"))
             self.page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
-
-    def no_serious_violation(self, selector: str) -> None:
-        self.page.evaluate(AXE.read_text())
-        found = self.page.evaluate(f"async () => (await axe.run('{selector}')).violations")
-        serious = [
-            f"{rule['id']}: {[node['html'][:200] for node in rule['nodes']]}"
-            for rule in found
-            if rule["impact"] in ("serious", "critical")
-        ]
-        assert not serious, "\n".join(serious)
 
 
 @pytest.fixture
@@ -293,7 +262,7 @@ def test_the_side_panel_shows_and_does_all(ann: Ann, workspace: LockedWorkspace)
     for theme in ("Dark", "Light"):
         ann.execute("apputils:change-theme", theme=f"JupyterLab {theme}")
         page.wait_for_selector(f"body[data-jp-theme-name='JupyterLab {theme}']", state="attached")
-        ann.no_serious_violation("#pth-panel")
+        no_serious_violation(page, "#pth-panel")
         ann.shot(f"lab-panel-{theme.lower()}")
     # Opening what is open shows it; there is one of it.
     ann.execute("launcher:create")

@@ -8,11 +8,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-from tests.browser.lab import FLAGS
+from tests.browser.lab import plain_chromium
 from tests.browser.lock_loop import ProvidersOwner
-from tests.conftest import CHROMIUM
 from tests.integration.oidc_fixtures import Provider
 from tests.integration.oidc_fixtures import settings as oidc_settings
 from tests.support.stack import Stack, free_ports
@@ -30,8 +28,7 @@ def test_with_an_identity_provider(tmp_path_factory: pytest.TempPathFactory) -> 
     try:
         provider.start()
         stack.start()
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        with plain_chromium() as browser:
             member = ProvidersOwner(browser, stack, "member")
             member.issuer = provider.issuer
             member.login()
@@ -55,7 +52,6 @@ def test_with_an_identity_provider(tmp_path_factory: pytest.TempPathFactory) -> 
             member.answer_as("member")
             member.is_back()
             member.finds_all_as_it_was(before)
-            browser.close()
     finally:
         stack.stop()
         stack.remove_everything()

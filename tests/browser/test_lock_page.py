@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from tests.browser.lab import DESKTOP, FLAGS, TABLET
-from tests.conftest import CHROMIUM
-from tests.integration.lock_fixtures import Hub, LockedWorkspace, stand_in_hub  # noqa: F401 - a fixture
+from tests.browser.lab import DESKTOP, TABLET
+from tests.integration.lock_fixtures import Hub, LockedWorkspace, lockable
 
 pytestmark = pytest.mark.browser
 SHOTS = os.environ.get("PTH_TEST_SHOTS", "")
@@ -22,20 +21,8 @@ NOTICE = "Workspaces are plain processes here, not isolated from each other."
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Iterator[LockedWorkspace]:
-    workspace = LockedWorkspace(tmp_path_factory.mktemp("home"), hub, PTH_WORKSPACE_NOTICE=NOTICE)
-    try:
-        workspace.wait()
+    with lockable(tmp_path_factory.mktemp("home"), hub, PTH_WORKSPACE_NOTICE=NOTICE) as workspace:
         yield workspace
-    finally:
-        workspace.keeper.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @contextlib.contextmanager

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, expect
 
-from tests.browser.lab import DESKTOP, FLAGS, TABLET
-from tests.conftest import CHROMIUM
+from tests.browser.lab import DESKTOP, PATIENCE, TABLET
 from tests.support.stack import PASSWORD, Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -40,21 +39,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     installation.remove_everything()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 class Alice:
     """Alice at a browser whose device holds passkeys."""
 
     def __init__(self, stack: Stack, context: BrowserContext) -> None:
         self.stack = stack
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(PATIENCE)
         self.devtools: CDPSession = context.new_cdp_session(self.page)
         self.devtools.send("WebAuthn.enable")
         made = self.devtools.send("WebAuthn.addVirtualAuthenticator", {"options": AUTHENTICATOR})
@@ -111,8 +102,8 @@ def alice_at(stack: Stack, browser: Browser) -> Iterator[Alice]:
 
 
 @pytest.fixture(scope="module")
-def alice(stack: Stack, chromium: Browser) -> Iterator[Alice]:
-    with alice_at(stack, chromium) as person:
+def alice(stack: Stack, browser: Browser) -> Iterator[Alice]:
+    with alice_at(stack, browser) as person:
         person.open("/hub/passkeys")
         person.shots("passkeys-none")
         person.enrol("Laptop")
@@ -199,11 +190,11 @@ def test_a_passkey_proves_that_another_one_may_be_added_and_removed(stack: Stack
     assert page.get_by_role("button", name="Use a passkey").count() == 0
 
 
-def test_without_scripts_the_page_says_what_passkeys_need(stack: Stack, chromium: Browser) -> None:
-    with alice_at(stack, chromium) as person:
+def test_without_scripts_the_page_says_what_passkeys_need(stack: Stack, browser: Browser) -> None:
+    with alice_at(stack, browser) as person:
         person.enrol("Key")
         state = person.page.context.storage_state()
-    context = chromium.new_context(java_script_enabled=False, storage_state=state)
+    context = browser.new_context(java_script_enabled=False, storage_state=state)
     page = context.new_page()
     page.goto(f"{stack.url}/hub/reauth?workspace=")
     expect(page.locator("#pth-reauth-passkey")).to_contain_text("Passkeys need JavaScript")

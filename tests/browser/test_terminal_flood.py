@@ -13,11 +13,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, CDPSession, expect
+from playwright.sync_api import CDPSession, expect
 from playwright.sync_api import Error as PlaywrightError
 
-from tests.browser.lab import DESKTOP
-from tests.browser.terminal_page import BUILT, WORKSPACE, Device, page_workspace, text_browser
+from tests.browser.terminal_page import BUILT, WORKSPACE, Device
 from tests.integration.lock_fixtures import LockedWorkspace
 from tests.support.device import Line
 
@@ -58,25 +57,6 @@ INTERRUPTED = (
   addEventListener('keydown', heard, true);
 }) }"""
 )
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedWorkspace]:
-    with page_workspace(tmp_path_factory.mktemp("home")) as workspace:
-        yield workspace
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with text_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def laptop(browser: Browser, workspace: LockedWorkspace) -> Iterator[Device]:
-    device = Device(browser, workspace, viewport=DESKTOP)
-    yield device
-    device.leave()
 
 
 def test_the_first_load_is_small() -> None:

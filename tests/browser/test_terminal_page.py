@@ -4,45 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
-from tests.browser.lab import DESKTOP, TABLET
-from tests.browser.terminal_page import Device, page_workspace, text_browser
+from tests.browser.terminal_page import Device
 from tests.integration.lock_fixtures import HTML, LockedWorkspace
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedWorkspace]:
-    with page_workspace(tmp_path_factory.mktemp("home")) as workspace:
-        yield workspace
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with text_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def laptop(browser: Browser, workspace: LockedWorkspace) -> Iterator[Device]:
-    device = Device(browser, workspace, viewport=DESKTOP)
-    yield device
-    device.leave()
-
-
-@pytest.fixture
-def tablet(browser: Browser, workspace: LockedWorkspace) -> Iterator[Device]:
-    device = Device(browser, workspace, viewport=TABLET, has_touch=True)
-    yield device
-    device.leave()
 
 
 def test_the_page_and_its_files(workspace: LockedWorkspace) -> None:

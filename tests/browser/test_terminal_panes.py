@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Route, expect
+from playwright.sync_api import Locator, Route, expect
 
 from tests.browser.lab import DESKTOP, TABLET
-from tests.browser.terminal_page import MARKS, Device, page_workspace, text_browser
-from tests.integration.lock_fixtures import LockedWorkspace
+from tests.browser.terminal_page import MARKS, Device
+from tests.integration.lock_fixtures import Hub, LockedWorkspace, lockable
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -27,31 +27,12 @@ SHORT = """if (location.protocol !== 'about:')
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedWorkspace]:
+def workspace(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Iterator[LockedWorkspace]:
     home = tmp_path_factory.mktemp("home")
-    with page_workspace(home, PTH_MAX_SESSIONS="300") as workspace:
+    with lockable(home, hub, PTH_MAX_SESSIONS="300") as workspace:
         # As in the image, where every interactive bash marks its prompts.
         (home / ".bash_profile").write_text(f". {MARKS}\nPS1='$ '\n")
         yield workspace
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with text_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def device(browser: Browser, workspace: LockedWorkspace) -> Iterator[Callable[..., Device]]:
-    made: list[Device] = []
-
-    def one(viewport: dict[str, int] | None = None, **options: object) -> Device:
-        made.append(Device(browser, workspace, viewport=viewport or DESKTOP, **options))
-        return made[-1]
-
-    yield one
-    for item in made:
-        item.leave()
 
 
 def pane(device: Device, name: str) -> Locator:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urljoin, urlsplit
 
+import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.lab import DESKTOP, Person
-from tests.integration.lock_fixtures import BASE, Hub, LockedWorkspace
+from tests.browser.lab import DESKTOP, Person, let_in
+from tests.integration.lock_fixtures import BASE, Hub, LockedWorkspace, lockable
 
 REPO = Path(__file__).resolve().parents[2]
 BUILT = REPO / "share" / "jupyter"
@@ -37,9 +38,11 @@ def listed() -> str:
     return done.stdout + done.stderr
 
 
-def lab_workspace(home: Path, hub: Hub) -> LockedWorkspace:
-    """A workspace whose JupyterLab has the extension. It remembers nothing of another page's layout."""
-    return LockedWorkspace(home, hub, **labextensions())
+@pytest.fixture(scope="module", name="workspace")
+def lab_workspace(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Iterator[LockedWorkspace]:
+    """`workspace`: its JupyterLab has the extension, and remembers nothing of another page's layout."""
+    with lockable(tmp_path_factory.mktemp("home"), hub, **labextensions()) as workspace:
+        yield workspace
 
 
 class Owner(Person):
@@ -60,10 +63,7 @@ class Owner(Person):
     def open_lab(self, owner: str | None = None) -> None:
         """Open JupyterLab."""
         self.page.goto(f"{self.workspace.url}/lab?reset")
-        if "/oauth2/authorize" in self.page.url:  # at the hub, which says yes
-            asked = parse_qs(urlsplit(self.page.url).query)
-            back = f"{asked['redirect_uri'][0]}?code=c&state={asked['state'][0]}"
-            self.page.goto(urljoin(self.workspace.url, back))
+        let_in(self.page, self.workspace.url)
         self.page.wait_for_url(f"**{BASE}lab**")
         self.page.wait_for_function("() => window.jupyterapp", timeout=60_000)
         self.page.evaluate("() => jupyterapp.restored")

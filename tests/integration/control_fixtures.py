@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +122,14 @@ def kill_control(stack: Stack) -> None:
 
 @contextlib.contextmanager
 def installation(
-    folder: Path, users: tuple[str, ...], settings: dict[str, dict[str, Any]], backend: str = "process"
+    folder: Path,
+    users: tuple[str, ...],
+    settings: Mapping[str, Mapping[str, Any]],
+    backend: str = "process",
+    **options: Any,
 ) -> Iterator[Stack]:
-    """One that answers, with accounts; everything of it is gone at the end."""
-    stack = Stack(folder, backend=backend, settings={"culler": {"enabled": False}, **settings})
+    """One that answers, with accounts; everything of it is gone at the end. `options` are `Stack`'s."""
+    stack = Stack(folder, backend=backend, settings={"culler": {"enabled": False}, **settings}, **options)
     try:
         stack.start()
         for name in users:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import sys
 import threading
 import time
@@ -214,7 +216,7 @@ class LockedWorkspace(Workspace):
 
     def lock(self, reason: str = "idle") -> None:
         self.control.call("lock", reason=reason)
-        wait_for(lambda: self.status()["locked"], 5, "locked")
+        wait_for(lambda: self.status()["locked"], 20, "locked")
 
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = requests.get(self.root + "api/status", timeout=10).json()
@@ -224,8 +226,30 @@ class LockedWorkspace(Workspace):
         form = {"token": self.hub.token() if token is None else token, "next": BASE + "lab"}
         return requests.post(self.root + "unlock", data=form, timeout=10, allow_redirects=False, **options)
 
+    @contextlib.contextmanager
+    def without_server(self) -> Iterator[None]:
+        """Kill it; the next one is held back, however long that takes."""
+        old = self.kill_server()
+        held = wait_for(lambda: self.server_pid not in (None, old) and self.server_pid, 20, "another server")
+        os.kill(held, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(held, signal.SIGCONT)
+
     def restart_server(self) -> None:
         old = self.kill_server()
         wait_for(lambda: self.server_pid not in (None, old), 20, "another server")
         time.sleep(0.1)
         self.up()
+
+
+@contextlib.contextmanager
+def lockable(home: Path, hub: Hub, **env: str) -> Iterator[LockedWorkspace]:
+    """That workspace while it is needed."""
+    workspace = LockedWorkspace(home, hub, **env)
+    try:
+        workspace.wait()
+        yield workspace
+    finally:
+        workspace.keeper.stop()

@@ -7,10 +7,10 @@ from functools import partial
 
 from playwright.sync_api import Browser, expect
 
+from tests.browser.terminal_page import LIVE
 from tests.screenshots.camera import At, Camera
 from tests.support.stack import PASSWORD, Stack
 
-LIVE = ".status .line[data-condition=live]"
 #: What a session named `training` runs: something to look at that is the same each time.
 TRAINING = r"""
 printf '\e[1mfine-tune\e[0m \e[2mrun 41 · 2 GPUs · started 06:02\e[0m\n\n'
