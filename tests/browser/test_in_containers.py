@@ -121,8 +121,7 @@ def test_a_cut_line_loses_and_doubles_nothing(stack: Stack, cleo: Cleo) -> None:
     expect(terminals.page.locator(".banner")).to_contain_text("The connection was lost.")
     typed = "echo typed-in-the-$((40+2))-cut\n"
     terminals.type(typed)
-    with stack.login("alice") as session:  # whose container has the time to start
-        stack.api(session, "POST", "/users/alice/server")
+    stack.start_meanwhile("alice")
     terminals.page.wait_for_timeout(CUT_SECONDS * 1000)
     told = [
         terminals.page.locator(".banner").inner_text(),
