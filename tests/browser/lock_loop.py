@@ -29,7 +29,7 @@ class Owner(Person):
 
     terminal = ""
     notebook = "work.ipynb"
-    #: Five lines a second: in a minute's test fewer than JupyterLab keeps.
+    #: Five lines a second: in three minutes fewer than JupyterLab keeps.
     count = COUNT.replace("PAUSE", "0.2")
 
     def __init__(self, browser: Browser, stack: Stack, user: str) -> None:
