@@ -9,15 +9,13 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.lab import Person, chromium
-from tests.browser.lock_loop import CANARY, COUNT, LOCKED, Owner
+from tests.browser.lock_loop import CANARY, LOCKED, Owner
 from tests.support.stack import PASSWORD, Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.netns, pytest.mark.timeout(300)]
 
 #: Longer than JupyterLab takes to load on a busy machine.
 IDLE_SECONDS = 30.0
-#: Half of the time until the end; the other half is for a machine on which Ada's tests take longer than this.
-WARNED_AFTER = 90
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +23,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Plain processes for speed; the lock is the same code."""
     rules = [
         {"users": ["ida"], "idleLockMinutes": IDLE_SECONDS / 60},
-        {"users": ["wanda"], "ttlSeconds": WARNED_AFTER * 2, "warnSeconds": WARNED_AFTER},
+        {"users": ["wanda"], "ttlSeconds": 60, "warnSeconds": 55},  # warned after half of it
     ]
     installation = Stack(tmp_path_factory.mktemp("stack"), backend="process", settings={"rules": rules})
     installation.start()
@@ -45,17 +43,16 @@ def browser(stack: Stack) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def ida(stack: Stack, browser: Browser) -> tuple[Owner, int]:
-    """At work, and then nobody touches anything: her clock runs while Ada's tests take their time."""
+    """At work, and then nobody touches anything: her clock runs while another test waits for its own."""
     ida = Owner(browser, stack, "ida")
-    ida.count = COUNT.replace("PAUSE", "0.4")
     ida.login()
     ida.begin_work()
     return ida, ida.counted()[-1]
 
 
-@pytest.fixture(scope="module")
-def wanda(stack: Stack, browser: Browser) -> tuple[Owner, list[str]]:
-    """At a program that reads, and what it has shown; she goes away, too."""
+def test_an_end_is_announced_and_nothing_is_typed(
+    stack: Stack, browser: Browser, ida: tuple[Owner, int]
+) -> None:
     wanda = Owner(browser, stack, "wanda")
     wanda.login()
     wanda.open_lab()
@@ -63,7 +60,33 @@ def wanda(stack: Stack, browser: Browser) -> tuple[Owner, list[str]]:
     wanda.wait_terminal()
     wanda.type("stty -echo; echo begin; od -c; echo end\n")
     wanda.wait_text(r"^begin$")
-    return wanda, wanda.lines()
+    shown = wanda.lines()
+    stack.start_meanwhile("ada")
+    notice = wanda.page.locator(".Toastify__toast", has_text="ends in")
+    notice.wait_for(timeout=90_000)
+    assert notice.get_by_role("button", name="Extend").is_visible()
+    wanda.screenshot("lock-loop-warned")
+    assert wanda.lines() == shown
+    # What the program got as input: what is typed now, and nothing before it.
+    wanda.type("mine\n")
+    wanda.page.keyboard.press("Control+d")
+    wanda.wait_text(r"^end$")
+    read = re.findall(r"^0000000 +(.*)$", "\n".join(wanda.lines()), re.M)
+    assert read == [r"m   i   n   e  \n"]
+    wanda.leave()
+
+
+def test_idle_locks_by_itself_and_goes_on(ida: tuple[Owner, int]) -> None:
+    owner, before = ida
+    # Its tab is open and its terminal prints all the time: that is no presence.
+    owner.wait_locked(IDLE_SECONDS + 20)
+    owner.is_covered()
+    assert re.search(r"No keyboard, pointer or touch for \d+", owner.page.inner_text("body"))
+    owner.page.goto(owner.base + "lab")
+    owner.log_in_again()
+    owner.is_back()
+    owner.finds_all_as_it_was(before)
+    owner.leave()
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +99,6 @@ def ada(stack: Stack, browser: Browser) -> Iterator[Owner]:
     ada.leave()
 
 
-@pytest.mark.usefixtures("ida", "wanda")
 def test_lock_now_and_back_in_with_the_password(stack: Stack, browser: Browser, ada: Owner) -> None:
     second = ada.context.new_page()
     second.goto(f"{ada.base}lab/workspaces/second/tree/{ada.notebook}")  # of its own, or it is led elsewhere
@@ -148,31 +170,3 @@ def test_the_back_button_after_unlocking_breaks_nothing(ada: Owner) -> None:
         assert "used before" not in ada.page.content()
     ada.page.goto(ada.base + "lab")
     ada.is_back()
-
-
-def test_an_end_is_announced_and_nothing_is_typed(wanda: tuple[Owner, list[str]]) -> None:
-    owner, shown = wanda
-    notice = owner.page.locator(".Toastify__toast", has_text="ends in")
-    notice.wait_for(timeout=WARNED_AFTER * 1000 + 20_000)
-    assert notice.get_by_role("button", name="Extend").is_visible()
-    assert owner.lines() == shown
-    # What the program got as input: what is typed now, and nothing before it.
-    owner.type("mine\n")
-    owner.page.keyboard.press("Control+d")
-    owner.wait_text(r"^end$")
-    read = re.findall(r"^0000000 +(.*)$", "\n".join(owner.lines()), re.M)
-    assert read == [r"m   i   n   e  \n"]
-    owner.leave()
-
-
-def test_idle_locks_by_itself_and_goes_on(ida: tuple[Owner, int]) -> None:
-    owner, before = ida
-    # Its tab is open and its terminal prints all the time: that is no presence.
-    owner.wait_locked(IDLE_SECONDS + 20)
-    owner.is_covered()
-    assert re.search(r"No keyboard, pointer or touch for \d+", owner.page.inner_text("body"))
-    owner.page.goto(owner.base + "lab")
-    owner.log_in_again()
-    owner.is_back()
-    owner.finds_all_as_it_was(before)
-    owner.leave()
