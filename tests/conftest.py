@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,17 @@ from tests.support.postgres import find_programs
 
 pytest_plugins = ["tests.ran_for_real", "tests.three_workers"]
 
-CHROMIUM = os.environ.get("PTH_TEST_CHROMIUM") or shutil.which("chromium") or ""
+#: The headless shell draws no windows, which cost as much as the pages in them; it is the same otherwise.
+CHROMIUM = (
+    os.environ.get("PTH_TEST_CHROMIUM")
+    or shutil.which("chromium-headless-shell")
+    or shutil.which("chromium")
+    or ""
+)
+
+# A shell starts what runs in its background with this ignored; tests interrupt programs and themselves.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def docker_answers() -> bool:
@@ -34,7 +45,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip, with the reason, what this machine cannot run; CI turns such a skip into a failure."""
     have = {
         "docker": (docker_answers(), "no Docker Engine answers"),
-        "browser": (Path(CHROMIUM).exists() if CHROMIUM else False, "no Chromium (Debian: chromium)"),
+        "browser": (
+            Path(CHROMIUM).exists() if CHROMIUM else False,
+            "no Chromium (Debian: chromium-headless-shell or chromium)",
+        ),
         "netns": (os.geteuid() == 0 and bool(shutil.which("ip")), "needs root and iproute2"),
         "oidc": (True, ""),
         "postgres": (find_programs() is not None, "no PostgreSQL (Debian: postgresql)"),

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from typing import Any
 
-# jsonschema would compile a grammar of IRIs, which nothing in this process checks: half of the start's CPU
-# time. When the module cannot be imported, jsonschema leaves that check out.
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+from .lean_start import leave_out, no_yarn
+
+leave_out()
 
 from jupyterhub._version import __version__, _check_version  # noqa: E402
 from jupyterhub.httpclient import fetch  # noqa: E402
@@ -41,6 +40,7 @@ class PersistentSingleUser(JupyterHubSingleUser):
     @classmethod
     def make_serverapp(cls, **kwargs: Any) -> Any:
         """Called first: our extension is part of this server, whatever files enable extensions."""
+        no_yarn()
         serverapp = super().make_serverapp(**kwargs)
         serverapp.jpserver_extensions[_EXTENSION] = True
         return serverapp

@@ -69,6 +69,11 @@ def let_in(page: Page, server: str) -> bool:
     return True
 
 
+def counted(lines: list[str]) -> list[int]:
+    """The numbers of the whole lines of a loop that prints `count-1`, `count-2` and so on."""
+    return [int(found[1]) for line in lines if (found := re.fullmatch(r"count-(\d+)", line))]
+
+
 def complaints(page: Page) -> list[str]:
     """Grows with each error of a script, and with what the Content-Security-Policy refuses."""
     wrong: list[str] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, Response
 
-from tests.browser.lab import DESKTOP, WIDGET, Person
+from tests.browser.lab import DESKTOP, WIDGET, Person, counted
 from tests.support.stack import PASSWORD, Stack, wait_for
 
 REPO = Path(__file__).resolve().parents[2]
@@ -71,7 +70,7 @@ class Owner(Person):
 
     def counted(self) -> list[int]:
         """The numbers of the whole lines that the terminal shows."""
-        return [int(found[1]) for line in self.lines() if (found := re.fullmatch(r"count-(\d+)", line))]
+        return counted(self.lines())
 
     # -- the lock ----------------------------------------------------------------------------------
 

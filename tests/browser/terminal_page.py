@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,10 @@ class OnPage:
         self.type(command + "\n")
 
     def begin(self, command: str) -> None:
-        """Run a program that ends by itself only much later, and see that it has the keyboard.
-
-        What is typed while a shell still starts it may end the shell's part of it alone.
-        """
-        self.run(f"sh -c 'echo beg''un-$$; exec {command}'")
-        self.shows(re.compile(r"begun-\d"))
+        """Run a program, and see that it has the keyboard: what is typed before that is the shell's."""
+        mark = secrets.token_hex(3)
+        self.run(f"sh -c 'echo be''gun-{mark}; exec {command}'")
+        self.shows(f"begun-{mark}")
 
     def tab(self, name: str) -> Locator:
         return self.page.get_by_role("tab", name=re.compile(rf"^{re.escape(name)}\b"))

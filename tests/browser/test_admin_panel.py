@@ -101,7 +101,7 @@ def test_a_session_is_ended_by_keyboard_and_its_user_sees_why(panel: Page, alice
         expect(panel.get_by_text("The session “training” was ended.")).to_be_visible()
         told = []
         while not told or told[-1]["type"] != "exit":
-            message = socket.recv(10)
+            message = socket.recv(30)
             if isinstance(message, str) and json.loads(message)["type"] in ("notice", "exit"):
                 told.append(json.loads(message))
         assert told[0]["message"] == "admin ended this session: the quota is used up"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Locator
+from playwright.sync_api import Browser, Locator, expect
 
 from tests.browser.axe import no_serious_violation
 from tests.browser.lab import Person, chromium
@@ -78,7 +78,7 @@ def test_home_from_start_to_stop(stack: Stack, browser: Browser) -> None:
     for number in range(12):
         ada.session(token, name=f"spare-{number:02}")
     ada.page.locator("#ask-stop-_").focus()
-    ada.card().get_by_text("13 sessions:").wait_for(timeout=20_000)
+    ada.card().get_by_text("13 sessions:").wait_for()
     assert ada.page.evaluate("document.activeElement.id") == "ask-stop-_", "the refresh took the focus away"
     # Work comes first, the rest is folded away, and stays unfolded.
     first = ada.card().locator(".pth-session").first
@@ -93,7 +93,7 @@ def test_home_from_start_to_stop(stack: Stack, browser: Browser) -> None:
     ada.card().get_by_role("button", name="Lock").click()
     ada.wait_state("locked")
     assert "training" not in ada.page.inner_text("body") and "training" not in ada.page.content()
-    assert "Default workspace: Locked" in ada.page.inner_text("#pth-changes")
+    expect(ada.page.locator("#pth-changes")).to_contain_text("Default workspace: Locked")
     ada.screenshot("home-locked")
     no_serious_violation(ada.page)
     ada.card().get_by_role("link", name="Log in again to open it").click()

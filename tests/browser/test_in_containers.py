@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import Error as PlaywrightError
 
-from tests.browser.lab import NO_WEBGL, TABLET, Person, chromium
+from tests.browser.lab import NO_WEBGL, TABLET, Person, chromium, counted
 from tests.browser.lock_loop import COUNT, Owner
 from tests.browser.terminal_page import OnPage
 from tests.support.stack import Stack, wait_for
@@ -92,9 +92,9 @@ def cleo(stack: Stack, browser: Browser) -> Cleo:
     return Cleo(lab, terminals)
 
 
-def numbered(lines: list[str], pattern: str) -> list[int]:
-    """The numbers of the whole lines that match, in the order shown."""
-    return [int(found[1]) for line in lines if (found := re.fullmatch(pattern, line))]
+def flooded(lines: list[str]) -> list[int]:
+    """The numbers of the flood's whole lines, in the order shown."""
+    return [int(found[1]) for line in lines if (found := re.fullmatch(r"n=(\d+)\.", line))]
 
 
 def pid_shown(page: Terminals) -> str:
@@ -132,7 +132,7 @@ def test_a_cut_line_loses_and_doubles_nothing(stack: Stack, cleo: Cleo) -> None:
         assert since and CUT_SECONDS - 1 <= int(since[1]) <= CUT_SECONDS + 10, said
     assert f"{len(typed)} typed bytes wait to be sent" in told[0]
     for shown, (lines, _) in ((lab.lines(), SLOW), (terminals.lines(), FAST)):
-        assert numbered(shown, r"n=(\d+)\.")[-1] < lines / 2, "the line was never cut"
+        assert flooded(shown)[-1] < lines / 2, "the line was never cut"
     stack.line.mend()
     with contextlib.suppress(PlaywrightError):  # it tries by itself as well, as JupyterLab's does
         terminals.page.get_by_role("button", name="Try now").click(timeout=1000)
@@ -140,7 +140,7 @@ def test_a_cut_line_loses_and_doubles_nothing(stack: Stack, cleo: Cleo) -> None:
     terminals.shows("typed-in-the-42-cut", 60)
     lab.wait_text(r"^all-told$", seconds=60)
     for shown, (lines, _) in ((lab.lines(), SLOW), (terminals.lines(), FAST)):
-        assert numbered(shown, r"n=(\d+)\.") == list(range(lines)), "lines are missing or doubled"
+        assert flooded(shown) == list(range(lines)), "lines are missing or doubled"
     assert terminals.lines().count("typed-in-the-42-cut") == 1
     for page in cleo.pages:
         expect(page.locator("dialog, .jp-Dialog, [role=dialog], [data-skipped]")).to_have_count(0)
@@ -184,9 +184,9 @@ def left(stack: Stack, browser: Browser) -> Left:
     name = laptop.new_terminal()
     laptop.type("echo pid=$$ uid=$(id -u)\n")
     pid = laptop.wait_text(r"^pid=(\d+) uid=1000$")[1]
-    laptop.type("i=0; while true; do i=$((i+1)); echo count-$i; sleep 0.05; done\n")
+    laptop.type("i=0; while true; do i=$((i+1)); echo count-$i; sleep 0.1; done\n")
     laptop.wait_text(r"^count-20$")
-    before = numbered(laptop.lines(), r"count-(\d+)")[-1]
+    before = counted(laptop.lines())[-1]
     laptop.leave()
     return Left(name, pid, before)
 
@@ -209,7 +209,7 @@ def test_a_terminal_outlives_its_browser_and_stays_private(
     tablet.page.keyboard.press("Control+c")
     tablet.type("echo pid=$$ again\n")
     assert tablet.wait_text(r"^pid=(\d+) again$")[1] == left.pid, "another shell answered"
-    numbers = numbered(tablet.lines(), r"count-(\d+)")
+    numbers = counted(tablet.lines())
     assert numbers == list(range(1, numbers[-1] + 1)), "lines are missing or doubled"
     assert numbers[-1] >= left.counted + 40
 
@@ -278,10 +278,10 @@ def test_an_idle_workspace_locks_on_all_pages_and_one_login_opens_them(
     # The terminal page, which nobody touched, is open again by itself, and has missed nothing.
     terminals.live()
     expect(terminals.page.locator("dialog")).to_have_count(0)
-    last = numbered(terminals.lines(), r"count-(\d+)")[-1]
+    last = counted(terminals.lines())[-1]
     terminals.shows(f"count-{last + 5}")
     terminals.type("\x03")
-    numbers = numbered(terminals.lines(), r"count-(\d+)")
+    numbers = counted(terminals.lines())
     assert numbers == list(range(1, numbers[-1] + 1)), "lines are missing or doubled"
     assert pid_shown(terminals) == cleo_away.shell, "another shell answered"
     lab.leave()

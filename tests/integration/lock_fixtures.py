@@ -230,7 +230,7 @@ class LockedWorkspace(Workspace):
     def without_server(self) -> Iterator[None]:
         """Kill it; the next one is held back, however long that takes."""
         old = self.kill_server()
-        held = wait_for(lambda: self.server_pid not in (None, old) and self.server_pid, 20, "another server")
+        held = wait_for(lambda: (pid := self.server_pid) != old and pid, 20, "another server")
         os.kill(held, signal.SIGSTOP)
         try:
             yield

@@ -152,6 +152,8 @@ export class Workspace extends Arranged {
     this.set({ locked: null });
     this.views.forEach(view => view.stream.retry());
     void this.refresh();
+    // The dialog that closes gives the focus back, but not to what it still hides.
+    window.setTimeout(() => this.views.get(this.snapshot.active ?? '')?.term.focus());
   }
 
   // Sessions --------------------------------------------------------------------------------------
