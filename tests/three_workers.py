@@ -25,7 +25,7 @@ LIGHT = (
 )  # fmt: skip
 #: More than a minute each; the longest first.
 LONG = (
-    "tests/browser/test_lock_loop.py", "tests/browser/test_lock_loop_backends.py", "tests/browser/",
+    "tests/browser/test_lock_loop.py", "tests/browser/test_in_containers.py", "tests/browser/",
     *(
         f"tests/integration/test_{name}.py"
         for name in (

@@ -14,8 +14,8 @@ from tests.browser.lab import DESKTOP, WIDGET, Person, counted
 from tests.support.stack import PASSWORD, Stack, wait_for
 
 REPO = Path(__file__).resolve().parents[2]
-#: Five lines a second: in a minute's test fewer than JupyterLab keeps.
-COUNT = "i=0; while true; do i=$((i+1)); echo count-$i; sleep 0.2; done"
+#: PAUSE: seconds between two lines.
+COUNT = "i=0; while true; do i=$((i+1)); echo count-$i; sleep PAUSE; done"
 #: What must not be read by anybody while the workspace is locked.
 CANARY = "canary-in-a-file"
 LOCKED = "This workspace is locked"
@@ -28,6 +28,8 @@ class Owner(Person):
 
     terminal = ""
     notebook = "work.ipynb"
+    #: Five lines a second: in three minutes fewer than JupyterLab keeps.
+    count = COUNT.replace("PAUSE", "0.2")
 
     def __init__(self, browser: Browser, stack: Stack, user: str) -> None:
         super().__init__(browser, stack, user, DESKTOP)
@@ -36,8 +38,12 @@ class Owner(Person):
     # -- work --------------------------------------------------------------------------------------
 
     def begin_work(self) -> None:
-        """A file, a kernel with a variable, a terminal that counts."""
+        """Open JupyterLab; a file, a kernel with a variable, a terminal that counts."""
         self.open_lab()
+        self.work()
+
+    def work(self) -> None:
+        """The same in JupyterLab that is open."""
         self.page.evaluate(FILES, {"text": CANARY, "path": self.notebook})
         self.page.wait_for_function(f"() => {HAS_KERNEL}", timeout=60_000)
         self.kernel = str(self.page.evaluate(f"() => {SESSION}.kernel.id"))
@@ -45,7 +51,7 @@ class Owner(Person):
         self.execute("terminal:create-new")
         self.wait_terminal()
         self.terminal = str(self.page.evaluate(f"() => {WIDGET}.session.name"))
-        self.type(COUNT + "\n")
+        self.type(self.count + "\n")
         self.wait_text(r"^count-10$")
 
     def run(self, code: str) -> str:

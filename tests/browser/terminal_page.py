@@ -61,6 +61,14 @@ class OnPage:
     def tab(self, name: str) -> Locator:
         return self.page.get_by_role("tab", name=re.compile(rf"^{re.escape(name)}\b"))
 
+    def lines(self) -> list[str]:
+        """Every logical line of the active terminal with its scrollback."""
+        return list(self.page.evaluate(
+            f"""() => {{ const w = {WORKSPACE}, b = w.views.get(w.get().active).term.buffer.normal, out = [];
+            for (let i = 0; i < b.length; i++) {{ const l = b.getLine(i), s = l.translateToString(true);
+            if (l.isWrapped) out[out.length - 1] += s; else out.push(s); }} return out; }}"""
+        ))  # fmt: skip
+
 
 class Device(OnPage):
     """Ann, at one of her devices. Whoever comes to the hub's login page is let in."""
@@ -98,14 +106,6 @@ class Device(OnPage):
     def look(self) -> None:
         """Have the page ask for the list of sessions now, as when somebody comes back to it."""
         self.page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
-
-    def lines(self) -> list[str]:
-        """Every logical line of the active terminal with its scrollback."""
-        return list(self.page.evaluate(
-            f"""() => {{ const w = {WORKSPACE}, b = w.views.get(w.get().active).term.buffer.normal, out = [];
-            for (let i = 0; i < b.length; i++) {{ const l = b.getLine(i), s = l.translateToString(true);
-            if (l.isWrapped) out[out.length - 1] += s; else out.push(s); }} return out; }}"""
-        ))  # fmt: skip
 
     def accessible(self) -> None:
         """Axe finds nothing serious."""

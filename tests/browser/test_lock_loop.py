@@ -61,6 +61,7 @@ def test_an_end_is_announced_and_nothing_is_typed(
     wanda.type("stty -echo; echo begin; od -c; echo end\n")
     wanda.wait_text(r"^begin$")
     shown = wanda.lines()
+    stack.start_meanwhile("ada")
     notice = wanda.page.locator(".Toastify__toast", has_text="ends in")
     notice.wait_for(timeout=90_000)
     assert notice.get_by_role("button", name="Extend").is_visible()
@@ -88,11 +89,17 @@ def test_idle_locks_by_itself_and_goes_on(ida: tuple[Owner, int]) -> None:
     owner.leave()
 
 
-def test_lock_now_and_back_in_with_the_password(stack: Stack, browser: Browser) -> None:
+@pytest.fixture(scope="module")
+def ada(stack: Stack, browser: Browser) -> Iterator[Owner]:
     ada = Owner(browser, stack, "ada")
     ada.login()
     ada.page.goto(ada.base + "files/canary.txt")  # 404 by now; later a step of the history
     ada.begin_work()
+    yield ada
+    ada.leave()
+
+
+def test_lock_now_and_back_in_with_the_password(stack: Stack, browser: Browser, ada: Owner) -> None:
     second = ada.context.new_page()
     second.goto(f"{ada.base}lab/workspaces/second/tree/{ada.notebook}")  # of its own, or it is led elsewhere
     second.wait_for_function("() => window.jupyterapp", timeout=60_000)
@@ -130,10 +137,11 @@ def test_lock_now_and_back_in_with_the_password(stack: Stack, browser: Browser) 
     second.wait_for_function("() => window.jupyterapp", timeout=60_000)
     second.evaluate("() => jupyterapp.restored")
     second.locator(".jp-DirListing-item").get_by_text("canary.txt").wait_for()
+    ada.page.close()
+    third.close()
     ada.page = second
     ada.kernel_is_as_it_was()  # first: its address puts the notebook in front
     ada.finds_all_as_it_was(before)
-    ada.leave()
 
 
 def somebody_else_is_refused(stack: Stack, browser: Browser, user: str, password: str) -> None:
@@ -150,10 +158,7 @@ def somebody_else_is_refused(stack: Stack, browser: Browser, user: str, password
     other.leave()
 
 
-def test_the_back_button_after_unlocking_breaks_nothing(stack: Stack, browser: Browser) -> None:
-    ada = Owner(browser, stack, "ada")
-    ada.login()
-    ada.open_lab()
+def test_the_back_button_after_unlocking_breaks_nothing(ada: Owner) -> None:
     ada.lock_now()
     ada.page.goto(ada.base + "lab")
     ada.log_in_again()
@@ -165,4 +170,3 @@ def test_the_back_button_after_unlocking_breaks_nothing(stack: Stack, browser: B
         assert "used before" not in ada.page.content()
     ada.page.goto(ada.base + "lab")
     ada.is_back()
-    ada.leave()

@@ -9,6 +9,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,15 @@ class Stack:
         answer = self.api(session, "POST", f"/users/{user}/tokens", json={"note": "test"})
         assert answer.ok, answer.text
         return str(answer.json()["token"])
+
+    def start_meanwhile(self, user: str) -> None:
+        """Have somebody's default workspace start while a test waits for something else."""
+
+        def start() -> None:
+            with self.login(user) as session:
+                self.api(session, "POST", f"/users/{user}/server")
+
+        threading.Thread(target=start, daemon=True).start()
 
     def start_workspace(
         self, session: requests.Session, user: str, name: str = "", seconds: float = 90

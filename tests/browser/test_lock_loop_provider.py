@@ -1,6 +1,6 @@
-"""The same loop of lock and login in a container, and with an identity provider.
+"""The same loop of lock and login with an identity provider.
 
-A file of its own: each of them starts a browser, and a process has one at a time.
+A file of its own: it starts a browser, and a process has one at a time.
 """
 
 from __future__ import annotations
@@ -9,51 +9,13 @@ import json
 
 import pytest
 
-from tests.browser.lab import chromium, plain_chromium
-from tests.browser.lock_loop import Owner, ProvidersOwner
+from tests.browser.lab import plain_chromium
+from tests.browser.lock_loop import ProvidersOwner
 from tests.integration.oidc_fixtures import Provider
 from tests.integration.oidc_fixtures import settings as oidc_settings
-from tests.support.stack import Stack, free_ports, wait_for
+from tests.support.stack import Stack, free_ports
 
 pytestmark = [pytest.mark.browser, pytest.mark.netns, pytest.mark.timeout(300)]
-
-
-def answers_locked(owner: Owner) -> bool:
-    """Whether the workspace's server answers, and says that it is locked."""
-    try:
-        return owner.locked
-    except (ValueError, KeyError):  # a server that is being started
-        return False
-
-
-@pytest.mark.docker
-def test_in_a_container(tmp_path_factory: pytest.TempPathFactory) -> None:
-    stack = Stack(tmp_path_factory.mktemp("docker"))
-    try:
-        stack.start()
-        stack.add_user("cleo")
-        with chromium(stack) as browser:
-            cleo = Owner(browser, stack, "cleo")
-            cleo.login()
-            cleo.begin_work()
-            before = cleo.counted()[-1]
-            cleo.lock_now()
-            cleo.is_covered()
-            # Killed and started again, its server is as locked as before.
-            container = stack.container("cleo")
-            stack.kill_server("cleo")
-            wait_for(lambda: answers_locked(cleo), 60, "the server is back")
-            cleo.page.goto(cleo.base + "lab")
-            cleo.sees_the_lock()
-            cleo.log_in_again()
-            cleo.is_back()
-            assert stack.container("cleo") == container
-            cleo.finds_all_as_it_was(before, kernel=False)  # kernels are the killed server's children
-            cleo.screenshot("lock-loop-container-back")
-            cleo.leave()
-    finally:
-        stack.stop()
-        stack.remove_everything()
 
 
 @pytest.mark.oidc
