@@ -27,6 +27,8 @@ export function StatusBar({ state, session, view }: Props): ReactElement {
   const wish = view?.wish();
   const sized = view && wish && how?.condition === 'live' && (wish.rows !== view.term.rows || wish.cols !== view.term.cols);
   const name = session && view ? view.title : '';
+  // Who is attached here knows better than a list of some seconds ago.
+  const known = session?.state === 'dormant' && how?.condition === 'live' ? { ...session, state: 'active' as const } : session;
   return (
     <footer className="status">
       {how && session?.state !== 'ended' && (
@@ -35,7 +37,7 @@ export function StatusBar({ state, session, view }: Props): ReactElement {
           <span role="status">{SHORT[how.condition] ?? how.sentence}</span>
         </span>
       )}
-      {session && <span className="what">{stateText(session, state.locked !== null)}</span>}
+      {known && <span className="what">{stateText(known, state.locked !== null)}</span>}
       {name !== '' && <bdi className="title">{name}</bdi>}
       {session?.expiresIn != null && session.expiresIn < 3600 && (
         <span className="soon">Ends in {span(session.expiresIn)} if nobody uses it</span>
