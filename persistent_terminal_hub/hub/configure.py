@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 import os
 from importlib import import_module
-from ipaddress import IPv4Network
 from typing import Any
 from urllib.parse import urlsplit
 
 from persistent_terminal_hub import audit
 from persistent_terminal_hub.config.presets import preset_of
 from persistent_terminal_hub.hub import backend as backends
+from persistent_terminal_hub.hub.addresses import hub_host, public_bind_url
 from persistent_terminal_hub.hub.control_service import control_roles, control_service
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirError
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, Endpoints, discover
-from persistent_terminal_hub.hub.preflight import has_address
+from persistent_terminal_hub.hub.preflight import has_address, nobody_allowed
 from persistent_terminal_hub.hub.request_records import recording
-from persistent_terminal_hub.hub.service_api import CULL_SCOPE, CUSTOM_SCOPES
+from persistent_terminal_hub.hub.scopes import CULL_SCOPE, CUSTOM_SCOPES
 from persistent_terminal_hub.hub.subdomains import host_of, hub_origin
-from persistent_terminal_hub.hub.subnets import gateway_of, hub_subnet
 from persistent_terminal_hub.hub.user_names import protect_user_names
 from persistent_terminal_hub.settings import Settings, SettingsError, load_settings
 from persistent_terminal_hub.shared_files import share_dir
@@ -77,25 +76,6 @@ def take_data_dir(settings: Settings) -> None:
         data = DataDir(settings.data_dir)
         data.prepare()
         data.lock()  # held until this process ends
-
-
-def public_bind_url(settings: Settings) -> str:
-    """Where the proxy listens, as JupyterHub writes it."""
-    scheme = "https" if settings.server.tls else "http"
-    host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
-    return f"{scheme}://{host}:{settings.server.port}{settings.server.base_url}"
-
-
-def hub_host(settings: Settings, backend: backends.Backend) -> str:
-    """The address that the hub's own server binds to: never one that the LAN can reach.
-
-    With containers it is the gateway of the hub's own network, which every container reaches through its
-    own gateway; otherwise loopback.
-    """
-    if backend == "process":
-        return "127.0.0.1"
-    pool = IPv4Network(settings.docker.subnet_pool)
-    return str(gateway_of(hub_subnet(pool, settings.docker.subnet_prefix)))
 
 
 def workspace_environment(settings: Settings, notice: str) -> dict[str, str]:
@@ -263,18 +243,6 @@ def _authenticator(c: Any, settings: Settings, data: DataDir) -> None:
     )
     if warning := nobody_allowed(settings):
         log.warning("%s", warning)
-
-
-def nobody_allowed(settings: Settings) -> str:
-    """The warning for an identity provider whose users are all turned away; empty when there is none."""
-    auth = settings.auth
-    named = auth.allowed_users or auth.allowed_groups or auth.admin_users or auth.admin_groups
-    if auth.provider == "local" or auth.allow_all or named:
-        return ""
-    return (
-        "Nobody is allowed to log in: name people in auth.allowedUsers or auth.adminUsers, groups in "
-        "auth.allowedGroups or auth.adminGroups, or set auth.allowAll for everybody whom the provider knows."
-    )
 
 
 def _provider(settings: Settings, data: DataDir) -> tuple[Endpoints, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from persistent_terminal_hub.hub.data_dir import DataDir
-from persistent_terminal_hub.hub.service_api import CULL_SCOPE, OPERATE_SCOPE
+from persistent_terminal_hub.hub.scopes import CULL_SCOPE, OPERATE_SCOPE
 from persistent_terminal_hub.settings import Settings
 
 NAME = "terminals"

@@ -134,3 +134,15 @@ def find_proxy() -> tuple[list[str], str]:
             f"`npm install --prefix {folders[-1]} configurable-http-proxy`."
         )
     return [node, str(Path(script).resolve())], ""
+
+
+def nobody_allowed(settings: Settings) -> str:
+    """The warning for an identity provider whose users are all turned away; empty when there is none."""
+    auth = settings.auth
+    named = auth.allowed_users or auth.allowed_groups or auth.admin_users or auth.admin_groups
+    if auth.provider == "local" or auth.allow_all or named:
+        return ""
+    return (
+        "Nobody is allowed to log in: name people in auth.allowedUsers or auth.adminUsers, groups in "
+        "auth.allowedGroups or auth.adminGroups, or set auth.allowAll for everybody whom the provider knows."
+    )

@@ -16,7 +16,7 @@ from pathlib import Path
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from persistent_terminal_hub.hub import backend, egress_child, preflight
-from persistent_terminal_hub.hub.configure import hub_host, nobody_allowed, public_bind_url
+from persistent_terminal_hub.hub.addresses import hub_host, public_bind_url
 from persistent_terminal_hub.hub.control_service import control_environment
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirError, DataDirLocked
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, discover
@@ -84,7 +84,7 @@ def serve(config: Path | None = None, reset_admin_password: bool = False) -> int
 async def _serve(settings: Settings, config: Path | None, reset_admin_password: bool) -> int:
     for warning in warnings_of(settings):
         say(f"warning: {warning}")
-    if warning := nobody_allowed(settings):
+    if warning := preflight.nobody_allowed(settings):
         say(f"warning: {warning}")
     data = DataDir(settings.data_dir)
     data.prepare()

@@ -36,7 +36,7 @@ from jupyterhub.auth import DummyAuthenticator
 from jupyterhub.proxy import Proxy
 from persistent_terminal_hub.shared_files import share_dir
 from persistent_terminal_hub.hub.honest_stop import stop_handlers
-from persistent_terminal_hub.hub.service_api import CUSTOM_SCOPES
+from persistent_terminal_hub.hub.scopes import CUSTOM_SCOPES
 from persistent_terminal_hub.hub.service_routes import service_handlers
 from persistent_terminal_hub.hub.spawner import PersistentTerminalSpawner
 from persistent_terminal_hub.settings import Settings

@@ -15,7 +15,7 @@ from tornado.httpclient import AsyncHTTPClient
 
 from persistent_terminal_hub.hub.object_names import object_labels, object_names
 from persistent_terminal_hub.hub.orphans import since, survey
-from persistent_terminal_hub.hub.service_api import CULL_SCOPE, CUSTOM_SCOPES
+from persistent_terminal_hub.hub.scopes import CULL_SCOPE, CUSTOM_SCOPES
 from persistent_terminal_hub.hub.service_routes import service_handlers
 from persistent_terminal_hub.hub.spawner import PersistentTerminalSpawner
 from persistent_terminal_hub.hub.tombstones import Tombstones

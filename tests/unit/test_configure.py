@@ -13,10 +13,12 @@ import pytest
 from traitlets.config import Config
 
 from persistent_terminal_hub.hub import backend, preflight
+from persistent_terminal_hub.hub.addresses import hub_host
 from persistent_terminal_hub.hub.backend import choose, resolve
-from persistent_terminal_hub.hub.configure import configure, hub_host, nobody_allowed
+from persistent_terminal_hub.hub.configure import configure
 from persistent_terminal_hub.hub.data_dir import DataDir, DataDirLocked, write_private
 from persistent_terminal_hub.hub.oidc_discovery import DiscoveryError, discover, read_document
+from persistent_terminal_hub.hub.preflight import nobody_allowed
 from persistent_terminal_hub.hub.process_spawner import RUNTIME_DIR_LIMIT, runtime_dir, workspace_key
 from persistent_terminal_hub.hub.serve import culler_spec, proxy_spec
 from persistent_terminal_hub.settings import Settings
