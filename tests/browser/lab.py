@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.conftest import CHROMIUM
 from tests.support.device import device
@@ -136,10 +137,14 @@ class Person:
 
     def new_terminal(self) -> str:
         """Open a new terminal by the launcher's card; its name."""
-        card = ".jp-LauncherCard[title*='terminal' i]"
-        if not self.page.locator(card).count():
+        card = self.page.locator(".jp-LauncherCard[title*='terminal' i] >> visible=true").first
+        if not card.count():
             self.execute("launcher:create")
-        self.page.locator(card).first.click()
+        try:
+            card.click(timeout=10_000)
+        except PlaywrightTimeout:  # JupyterLab, which still loads, put another tab before it
+            self.execute("launcher:create")
+            card.click()
         self.wait_terminal()
         return str(self.page.evaluate(f"() => {WIDGET}.session.name"))
 

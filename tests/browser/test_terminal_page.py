@@ -187,7 +187,9 @@ def test_pasting_searching_and_the_keyboard(laptop: Device, workspace: LockedWor
 
 def test_a_lock_covers_the_page_and_an_unlock_goes_on(laptop: Device, workspace: LockedWorkspace) -> None:
     laptop.open()
-    laptop.run("clear; echo secret-of-ann; i=0; while sleep 0.1; do i=$((i+1)); echo count-$i; done")
+    # One program: an interactive bash that is just starting another `sleep` would miss the Ctrl-C.
+    count = "i=0; while sleep 0.1; do i=$((i+1)); echo count-$i; done"
+    laptop.run(f"clear; echo secret-of-ann; sh -c '{count}'")
     laptop.shows("count-2")
     workspace.lock()
     dialog = laptop.page.get_by_role("dialog")
