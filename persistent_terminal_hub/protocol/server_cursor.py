@@ -74,24 +74,14 @@ class Cursor:
         if not self._unacked_keyframe:
             self.window.sent(stop, self._acked, now)
 
-    def keyframe(
-        self,
-        offset: int,
-        data: bytes,
-        rows: int,
-        cols: int,
-        view: JournalView,
-        begin: int | None = None,
-        own: int | None = None,
-    ) -> None:
-        """The keyframe that was asked for: the terminal as it is before the byte at `offset`, without what
-        was printed before `begin`; the last `own` bytes are the output's own."""
+    def keyframe(self, keyframe: Keyframe, data: bytes, view: JournalView) -> None:
+        """The keyframe that was asked for, and its bytes: the terminal before the byte at its offset."""
         if self._jump is None or self._asked_at is None:
             return
-        if self.place is not None and view.floor <= self.place >= offset:
+        if self.place is not None and view.floor <= self.place >= keyframe.offset:
             self._forget_jump()  # the client is further than this already
-        elif view.floor <= offset <= view.head:
-            self._enter(Keyframe(offset, len(data), rows, cols, begin, own), data)
+        elif view.floor <= keyframe.offset <= view.head:
+            self._enter(keyframe, data)
         else:  # the journal overtook it meanwhile
             self._asked_at = None
             self._retries += 1

@@ -25,6 +25,7 @@ from .messages import (
     Fetched,
     Focus,
     InputAck,
+    Keyframe,
     Locked,
     Message,
     Mode,
@@ -225,18 +226,9 @@ class ServerStream:
         self.responder = responder
         return [Send(Responder(responder, view.head))]
 
-    def keyframe(
-        self,
-        offset: int,
-        data: bytes,
-        rows: int,
-        cols: int,
-        view: JournalView,
-        begin: int | None = None,
-        own: int | None = None,
-    ) -> None:
-        """The keyframe that was asked for: the terminal as it is before the byte at `offset`; then pull."""
-        self.cursor.keyframe(offset, data, rows, cols, view, begin, own)
+    def keyframe(self, keyframe: Keyframe, data: bytes, view: JournalView) -> None:
+        """The keyframe that was asked for, and its bytes; then pull."""
+        self.cursor.keyframe(keyframe, data, view)
 
     def keyframe_unavailable(self) -> None:
         """No keyframe can be made; then pull."""

@@ -1,5 +1,5 @@
-"""What a single-user server loads and never uses, left out: half of its start's CPU time, and so of the time
-for which terminals are cut off when it dies. Each step is harmless where the module in question changed.
+"""What a single-user server loads and never uses, left out: more than half of its start's CPU time, and so
+of the time for which terminals are cut off when it dies. Each step is harmless where its module has changed.
 """
 
 from __future__ import annotations

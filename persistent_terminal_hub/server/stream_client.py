@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from persistent_terminal_hub.keeper.journal import Reader
+from persistent_terminal_hub.protocol import messages
 from persistent_terminal_hub.protocol.codes import Code, Limits
 from persistent_terminal_hub.protocol.frames import Kind, encode_output
 from persistent_terminal_hub.protocol.journal_view import JournalView
@@ -243,9 +244,10 @@ class StreamClient:
     def keyframe(self, frame: Keyframe) -> None:
         """The keyframe that was asked for."""
         self._room.refresh()
-        self._stream.keyframe(
-            frame.offset, frame.data, frame.rows, frame.cols, self._room.view, frame.begin, frame.own
+        told = messages.Keyframe(
+            frame.offset, len(frame.data), frame.rows, frame.cols, frame.begin, frame.own
         )
+        self._stream.keyframe(told, frame.data, self._room.view)
         self.kick()
 
     def keyframe_unavailable(self) -> None:

@@ -26,7 +26,7 @@ from persistent_terminal_hub.protocol.arbiter import Arbiter
 from persistent_terminal_hub.protocol.codes import Code
 from persistent_terminal_hub.protocol.frames import Kind, encode_output
 from persistent_terminal_hub.protocol.journal_view import JournalView, SizeRecord
-from persistent_terminal_hub.protocol.messages import Exit, Focus, Resize, Visible, encode
+from persistent_terminal_hub.protocol.messages import Exit, Focus, Keyframe, Resize, Visible, encode
 from persistent_terminal_hub.protocol.server_stream import ServerStream
 
 TOKEN = "fake-token"
@@ -189,7 +189,7 @@ class Socket(websocket.WebSocketHandler):
                 self.do(stream.fetched(True))
             elif isinstance(action, act.RequestKeyframe):
                 part = bytes(session.data[-65536:])
-                stream.keyframe(view.head, part, *view.size_at(view.head)[0][1:], view)
+                stream.keyframe(Keyframe(view.head, len(part), *view.size_at(view.head)[0][1:]), part, view)
             elif isinstance(action, act.Admit):
                 self.admit(action.request)
             elif isinstance(action, act.WriteInput):

@@ -19,7 +19,7 @@ from persistent_terminal_hub.protocol.client_stream import ClientStream
 from persistent_terminal_hub.protocol.codes import Code, Limits
 from persistent_terminal_hub.protocol.frames import Kind, encode_output
 from persistent_terminal_hub.protocol.journal_view import JournalView, SizeRecord
-from persistent_terminal_hub.protocol.messages import Focus, Resize, Visible, encode
+from persistent_terminal_hub.protocol.messages import Focus, Keyframe, Resize, Visible, encode
 from persistent_terminal_hub.protocol.server_stream import ServerStream
 
 QUERY = 0x05  # ENQ stands for every query of a terminal
@@ -309,7 +309,8 @@ class Host:
             return
         view = self.keeper.view
         offset = max(0, view.head - random.randrange(self.keyframe_lag + 1))
-        line.stream.keyframe(offset, keyframe_bytes(self.keeper, offset), *view.size_at(offset)[0][1:], view)
+        data = keyframe_bytes(self.keeper, offset)
+        line.stream.keyframe(Keyframe(offset, len(data), *view.size_at(offset)[0][1:]), data, view)
 
     def decide(self) -> None:
         decision = self.arbiter.decide()

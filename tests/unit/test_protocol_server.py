@@ -19,6 +19,7 @@ from persistent_terminal_hub.protocol.messages import (
     Error,
     Exit,
     Fetch,
+    Keyframe,
     Message,
     Ping,
     Pong,
@@ -111,7 +112,7 @@ def test_a_stalled_client_gets_one_window_and_no_more() -> None:
     assert server.hear(Ack(sent // 4), 15.0) == [] and server.pull(15.0) == []
     server.hear(Ack(sent), 15.0)
     assert server.pull(15.0) == [act.RequestKeyframe(server.view.head)]
-    server.stream.keyframe(server.view.head, b"K", 24, 80, server.view)
+    server.stream.keyframe(Keyframe(server.view.head, 1, 24, 80), b"K", server.view)
     kinds = [a.message.type if isinstance(a, act.Send) else type(a).__name__ for a in server.pull(15.1)]
     assert kinds == ["skipped", "reset", "keyframe", "SendFrame"]
 
@@ -171,7 +172,7 @@ def test_ctrl_c_under_yes_on_a_slow_line(pressed: float, speed: float) -> None:
             elif isinstance(action, act.RequestKeyframe):
                 free = max(free, now) + 0.03
                 arrivals.append((free, server.view.head))
-                server.stream.keyframe(server.view.head, b"K" * 30_000, 24, 80, server.view)
+                server.stream.keyframe(Keyframe(server.view.head, 30_000, 24, 80), b"K" * 30_000, server.view)
         now += 0.005
         assert now < 20
     assert free - pressed < 0.3
